@@ -1,0 +1,35 @@
+"""Write docs/drop-reasons.md from the reasons in the code, or with --check say whether it is up to date."""
+
+import sys
+from pathlib import Path
+
+from vxswitch.counters import EXPLAIN
+
+PAGE = Path(__file__).with_name("drop-reasons.md")
+HEAD = """# Drop reasons
+
+Every frame that is not delivered dies under exactly one of these names: in `vxswitch drops`, in
+`vxswitch ports --json` and as the label `reason` of the metric. Written by `make docs`.
+
+| reason | what happened |
+|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(f"| `{reason.label}` | {text} |\n" for reason, text in EXPLAIN.items())
+
+
+def main() -> int:
+    """0: written, or up to date."""
+    if "--check" not in sys.argv:
+        PAGE.write_text(page())
+    elif not PAGE.exists() or PAGE.read_text() != page():
+        print(f"{PAGE.name} is not what the code says: run `make docs`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
