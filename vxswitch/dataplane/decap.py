@@ -1,0 +1,184 @@
+"""UDP to TAP: what happens to the datagrams of one burst, in the order in which it happens.
+
+``burst`` receives runs: equal-sized datagrams of one outer flow, one sender, one outer ToS. Each row is
+``[VXLAN 8][frame]``. A row whose flow has a decision that still holds goes straight to its port; any other is judged
+by the stages in their order and, where the network learns from the underlay, taught to the table. From there
+
+    one inner flow   the rows that follow and are proved to be the same TCP flow leave with it as one super-frame
+    all else         verbatim and in order: a vnet header is written over the VXLAN header and the two bytes before it,
+                     which belong to the row that has already gone
+
+The run belongs to the receiver and is filled again by the next receive.
+"""
+
+from __future__ import annotations
+
+from vxswitch.counters import Counts, Drop, Stats
+from vxswitch.dataplane import stages
+from vxswitch.dataplane.flow import Flow, FlowCache, FlowKey, flow_key
+from vxswitch.dataplane.port import Port
+from vxswitch.dataplane.underlay import Receiver
+from vxswitch.fdb import Fdb, Hop, Peer, Row, Table
+from vxswitch.offload.arena import FRAME_ARENA, Arena
+from vxswitch.offload.coalesce import Joiner
+from vxswitch.wire import ethernet, ip, virtio, vxlan
+
+BURST_RUNS = 16  # runs taken from one socket before the loop looks elsewhere
+_MIN_DATAGRAM = vxlan.HEADER_LEN + ethernet.HEADER_LEN
+_CHANGES_INNER = frozenset((ip.ECT1, ip.CE))  # RFC 6040 figure 4: these outer codepoints alone change anything
+_MAX_SENDERS = 4096
+
+
+class Decap:
+    """The way in from the underlay. One per switch; ``counts`` are the drops that no local port owns."""
+
+    def __init__(self, fdb: Fdb, counts: Counts, stats: Stats, *, strict_reserved: bool = False) -> None:
+        self.fdb = fdb
+        self.counts = counts
+        self.stats = stats
+        self.strict = strict_reserved
+        self.joiner = Joiner()
+        self.out = Arena(FRAME_ARENA)
+        self.flows: dict[str, FlowCache] = {}  # by the sender's address
+
+    def burst(self, receiver: Receiver, now: float) -> None:
+        """Take what has arrived, up to a share. ``now``: monotonic seconds."""
+        for _ in range(BURST_RUNS):
+            if not receiver.recv_run():
+                return
+            self._run(receiver, now)
+
+    def _run(self, receiver: Receiver, now: float) -> None:
+        run = receiver.run
+        buf, at, end, size = run.view, run.start, run.start + run.total, run.size
+        flows = self.flows.get(receiver.address) or self._flows_of(receiver.address)
+        mark = receiver.tos & ip.ECN_MASK
+        row = 0
+        while row < run.count:
+            length = min(size, end - at) - vxlan.HEADER_LEN
+            start = at + vxlan.HEADER_LEN
+            key = flow_key(buf, start, length, vxlan.HEADER_LEN)
+            flow = flows.get(key) if key is not None else None
+            hop: Hop | None
+            if flow is not None and flow.holds():
+                flow.src.seen = now
+                hop = flow.hop
+                if length > flow.longest:
+                    self._drop(Drop.OVERSIZE)
+                    hop = None
+            else:
+                decided = self._decide(receiver, flows, key, at, length, now)
+                if isinstance(decided, int):
+                    self._drop(decided)
+                    decided = None
+                hop = decided
+            rows = 1
+            if hop is not None:
+                if mark in _CHANGES_INNER and not ip.apply_ecn(run.view, start, length, mark):
+                    self._drop(Drop.ECN_NOT_ECT)
+                else:
+                    rows = self._to_port(receiver, hop, row, at, length)
+            row += rows
+            at += rows * size
+
+    def _decide(
+        self, receiver: Receiver, flows: FlowCache, key: FlowKey | None, at: int, length: int, now: float
+    ) -> Hop | int | None:
+        """Judge and learn: the local port to go to, or the reason it dies, or None: flooded, nothing left to do."""
+        buf = receiver.run.view
+        if length < ethernet.HEADER_LEN:
+            return Drop.SHORT_DATAGRAM
+        flags_word, vni_word = vxlan.Header.unpack_from(buf, at)
+        verdict = stages.vxlan_header(flags_word, vni_word, self.strict)
+        if verdict:
+            return verdict
+        table = self.fdb.tables.get(vxlan.vni_of(vni_word))
+        if table is None:
+            return Drop.UNKNOWN_VNI
+        peer = table.senders.get(receiver.address)
+        if peer is None:
+            return Drop.UNKNOWN_VTEP
+        start = at + vxlan.HEADER_LEN
+        dst = bytes(buf[start : start + ethernet.SRC])
+        src = bytes(buf[start + ethernet.SRC : start + ethernet.ETHERTYPE])
+        tags = ethernet.tag_count(buf, start, length)
+        verdict = (
+            stages.remote_source(table, peer, src)
+            or stages.vlan_in(table, tags)
+            or stages.size(table, length, tags)
+            or stages.group_destination(dst)
+        )
+        if verdict:
+            return verdict
+        source = self._learn(table, peer, src, now)
+        row = None if dst[0] & 1 else table.lookup(dst)
+        if row is None or row.hop is None:
+            return self._flood(receiver, table, at, length, unicast=not dst[0] & 1)
+        verdict = stages.unicast_from_vtep(row)
+        if verdict:
+            return verdict
+        if key is not None and source is not None and source.hop is peer:
+            flows.keep(key, Flow(table, source, row, None))
+        return row.hop
+
+    @staticmethod
+    def _learn(table: Table, peer: Peer, src: bytes, now: float) -> Row | None:
+        """In control mode the store says who has a MAC, and the underlay teaches nothing, but for configured peers."""
+        if table.learning != "control" or peer.static:
+            return table.learn(src, peer, now)
+        return table.lookup(src)
+
+    # -- one hop ---------------------------------------------------------------------------------------------------
+
+    def _to_port(self, receiver: Receiver, hop: Hop, row: int, at: int, length: int) -> int:
+        """Write the row, with those behind it that are proved to continue it. Returns how many rows are done."""
+        assert isinstance(hop, Port)
+        run = receiver.run
+        if row + 1 < run.count and receiver.tos & ip.ECN_MASK not in _CHANGES_INNER:
+            rows, n = self.joiner.join(run, row, self.out, hop.joins_udp)
+            if rows > 1:
+                self._written(hop, hop.write(self.out.view[:n]), rows, rows * length)
+                return rows
+        self._verbatim(run.view, hop, at, length)
+        return 1
+
+    def _verbatim(self, view: memoryview, hop: Port, at: int, length: int) -> None:
+        start = at + vxlan.HEADER_LEN
+        first = start - virtio.HEADER_LEN
+        view[first:start] = virtio.NONE
+        self._written(hop, hop.write(view[first : start + length]), 1, length)
+
+    @staticmethod
+    def _written(hop: Port, verdict: int, frames: int, length: int) -> None:
+        if verdict:
+            hop.counts.by_reason[verdict] += frames
+        else:
+            hop.tx_frames += frames
+            hop.tx_bytes += length
+
+    # -- all hops --------------------------------------------------------------------------------------------------
+
+    def _flood(self, receiver: Receiver, table: Table, at: int, length: int, *, unicast: bool) -> int | None:
+        """To every local port of the network, never to a VTEP: ingress replication has no transit."""
+        view, start = receiver.run.view, at + vxlan.HEADER_LEN
+        if unicast and (verdict := stages.unknown_unicast(table)):
+            return verdict
+        if not table.ports:
+            return Drop.NO_FLOOD_PEERS
+        mark = receiver.tos & ip.ECN_MASK
+        if mark in _CHANGES_INNER and not ip.apply_ecn(view, start, length, mark):
+            return Drop.ECN_NOT_ECT
+        self.stats.copies += len(table.ports) - 1
+        for hop in table.ports:
+            assert isinstance(hop, Port)
+            self._verbatim(view, hop, at, length)
+        return None
+
+    def _flows_of(self, address: str) -> FlowCache:
+        """The decisions about what one sender sends; senders nobody knows get a cache too, always empty."""
+        if len(self.flows) >= _MAX_SENDERS:
+            self.flows.clear()
+        return self.flows.setdefault(address, FlowCache())
+
+    def _drop(self, verdict: int) -> None:
+        self.counts.by_reason[verdict] += 1

@@ -1,0 +1,257 @@
+"""TAP to UDP: what happens to the frames of one burst, in the order in which it happens.
+
+``burst`` reads frames into one buffer until the port is empty or its share is used up. A frame whose flow has a
+decision that still holds goes straight to its hop; any other is judged by the stages, taught to the table, and decided.
+
+    to a VTEP      the VXLAN header is written over the vnet header's tail; the frame waits on its Path, as a view,
+                   for equal ones, and all leave when the burst is over: nothing waits for a timer
+    super-frame    cut into rows in the arena, sent at once, after what waits on the same Path
+    to a port      written as it was read, vnet header and all: a super-frame passes whole
+    to all others  (``_flood``) one copy to each other local port and to each VTEP of the network
+
+The buffer belongs to the Encap and is used again from the start as soon as what waited has been sent.
+"""
+
+from __future__ import annotations
+
+from vxswitch.counters import ALIVE, Drop, Stats
+from vxswitch.dataplane import stages
+from vxswitch.dataplane.flow import Flow, FlowKey, flow_key
+from vxswitch.dataplane.port import Port
+from vxswitch.dataplane.slot import VNET_LEN, Slot
+from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
+from vxswitch.fdb import Hop, Peer, Table
+from vxswitch.offload import segment
+from vxswitch.offload.arena import Run
+from vxswitch.offload.segment import Cutter
+from vxswitch.wire import ethernet, ip
+from vxswitch.wire.flow import entropy
+from vxswitch.wire.vxlan import HEADER_LEN
+
+BURST_FRAMES = 64  # frames a port may send before the loop looks at another port
+BURST_BYTES = 256 << 10  # and bytes: four super-frames
+READ_MAX = VNET_LEN + (1 << 16) + 64  # a TAP read: 64 KiB of packet, Ethernet header and tags (linux/if_tun.h, skb)
+_TAG_FIRST_BYTES = frozenset((ethernet.ETH_P_8021Q >> 8, ethernet.ETH_P_8021AD >> 8))
+_BUFFER = 192 << 10  # 64 frames of 2 KiB and one super-frame; jumbo frames empty it sooner
+_CUT_VERDICT = {segment.OK: ALIVE, segment.BAD: Drop.BAD_VNET_HDR, segment.UNSUPPORTED: Drop.UNSUPPORTED_GSO}
+
+
+class Encap:
+    """The way out of local ports. One per switch."""
+
+    def __init__(self, underlay: Underlay, stats: Stats, *, copy_dscp: bool = False) -> None:
+        self.underlay = underlay
+        self.stats = stats
+        self.slot = Slot(_BUFFER)
+        self.cutter = Cutter()
+        self.rows = Run(self.slot.arena)
+        self.tos_mask = 0xFF if copy_dscp else ip.ECN_MASK
+        self.waiting: list[Path] = []
+
+    def burst(self, port: Port, now: float) -> bool:
+        """Take what the port sends, up to its share. False: its device is gone. ``now``: monotonic seconds."""
+        slot = self.slot
+        view, at, left = slot.view, 0, BURST_BYTES
+        n = 0
+        for _ in range(BURST_FRAMES):
+            if at + READ_MAX > _BUFFER:
+                self.flush(now)
+                at = 0
+            n = port.read(view[at : at + READ_MAX])
+            if n <= 0:
+                break
+            at = self._frame(port, at, n, now)
+            left -= n
+            if left <= 0:
+                break
+        self.flush(now)
+        return n >= 0
+
+    def flush(self, now: float) -> None:
+        """Send every run that is gathering."""
+        for path in self.waiting:
+            self.underlay.send_run(path, now)
+        self.waiting.clear()
+
+    def _frame(self, port: Port, at: int, n: int, now: float) -> int:
+        """One frame, from read to hop. Returns where the next one may be read to."""
+        slot = self.slot
+        verdict = slot.take(at, n)
+        port.rx_frames += slot.count
+        port.rx_bytes += slot.wire_bytes
+        if verdict:
+            return self._drop(port, verdict, at)
+        if port.limited and not port.admit(slot.count, slot.wire_bytes, now):
+            return self._drop(port, Drop.RATE, at)
+        key = flow_key(slot.view, slot.start, n - VNET_LEN, 0)
+        flow = port.flows.get(key) if key is not None else None
+        if flow is not None and flow.holds():
+            if slot.longest > flow.longest:
+                return self._drop(port, Drop.OVERSIZE, at)
+            flow.src.seen = now
+            hop, path, tos = flow.hop, flow.path, flow.tos
+        else:
+            decided = self._decide(port, key, now)
+            if isinstance(decided, int):
+                return self._drop(port, decided, at)
+            if decided is None:
+                return at
+            hop, path, tos = decided
+        if path is not None:
+            return self._to_vtep(port, path, tos, at, now)
+        self._to_port(hop)
+        return at
+
+    def _decide(self, port: Port, key: FlowKey | None, now: float) -> tuple[Hop, Path | None, int] | int | None:
+        """Judge and learn: (hop, path, outer ToS), or the reason it dies, or None: flooded, nothing left to do."""
+        slot, table = self.slot, port.table
+        tags = 0
+        if slot.view[slot.start + ethernet.ETHERTYPE] in _TAG_FIRST_BYTES:
+            tags = self._vlan_out(table)
+            if tags < 0:
+                return Drop.VLAN_POLICY
+        start = slot.start
+        dst = bytes(slot.view[start : start + ethernet.SRC])
+        src = bytes(slot.view[start + ethernet.SRC : start + ethernet.ETHERTYPE])
+        verdict = (
+            stages.size(table, slot.longest, tags) or stages.local_source(port, src) or stages.group_destination(dst)
+        )
+        if verdict:
+            return verdict
+        source = table.learn(src, port, now)
+        tos = ip.tos(slot.view, start, slot.end - start) & self.tos_mask
+        row = None if dst[0] & 1 else table.lookup(dst)
+        if row is None or row.hop is None:
+            return self._flood(port, tos, unicast=not dst[0] & 1, now=now)
+        verdict = stages.unicast_from_port(row, port)
+        if verdict:
+            return verdict
+        path = None
+        if isinstance(row.hop, Peer):
+            path = self.underlay.path(row.hop, entropy(slot.view, start, slot.end - start))
+            if path is None:
+                return Drop.NO_VTEP_ADDRESS
+        if key is not None and source is not None and source.hop is port:
+            port.flows.keep(key, Flow(table, source, row, path, tos))
+        return row.hop, path, tos
+
+    def _vlan_out(self, table: Table) -> int:
+        """RFC 7348 section 6.1, encapsulation: tags are stripped, unless the network carries them. Tags left, or -1."""
+        if table.vlan == "strip":
+            return min(0, self.slot.strip_tags())
+        return ethernet.tag_count(self.slot.view, self.slot.start, self.slot.end - self.slot.start)
+
+    # -- one hop ---------------------------------------------------------------------------------------------------
+
+    def _to_vtep(self, port: Port, path: Path, tos: int, at: int, now: float) -> int:
+        slot = self.slot
+        if slot.gso_type:
+            if path.frames:
+                self.underlay.send_run(path, now)
+            verdict = self._cut(port)
+            if verdict:
+                return self._drop(port, verdict, at)
+            self.underlay.send_rows(path, self.rows, tos, now)
+            return at
+        self._gather(path, self._datagram(port), tos, now)
+        return slot.end
+
+    def _gather(self, path: Path, datagram: memoryview, tos: int, now: float) -> None:
+        """The datagram joins the run that waits on the path, or that one leaves and a new one begins."""
+        size = len(datagram)
+        if path.room and size <= path.size and tos == path.tos and path.total + size <= MAX_DATAGRAM:
+            path.frames.append(datagram)
+            path.total += size
+            path.room = path.room - 1 if size == path.size else 0
+            return
+        if path.frames:
+            self.underlay.send_run(path, now)
+        else:
+            self.waiting.append(path)
+        path.frames.append(datagram)
+        path.size = path.total = size
+        path.tos = tos
+        path.room = self.underlay.max_segments - 1
+
+    def _datagram(self, port: Port) -> memoryview:
+        """The frame in the slot as the payload of one datagram: checksum finished, VXLAN header in front."""
+        slot = self.slot
+        if slot.flags:
+            slot.finish_checksum()
+        first = slot.start - HEADER_LEN
+        slot.view[first : slot.start] = port.header
+        return slot.view[first : slot.end]
+
+    def _cut(self, port: Port) -> int:
+        """Cut the super-frame in the slot into ``rows``, borrowed until the next cut."""
+        slot = self.slot
+        return _CUT_VERDICT[
+            self.cutter.cut(
+                slot.arena,
+                slot.start,
+                slot.end - slot.start,
+                slot.gso_type,
+                slot.gso_size,
+                slot.csum_start,
+                slot.csum_offset,
+                port.header,
+                self.rows,
+            )
+        ]
+
+    def _to_port(self, hop: Hop) -> None:
+        """To another local port, as it was read: a partial checksum or a super-frame is the next kernel's matter."""
+        assert isinstance(hop, Port)
+        slot = self.slot
+        verdict = hop.write(slot.view[slot.at : slot.end])
+        if verdict:
+            hop.counts.by_reason[verdict] += slot.count
+        else:
+            hop.tx_frames += slot.count
+            hop.tx_bytes += slot.wire_bytes
+
+    # -- all hops --------------------------------------------------------------------------------------------------
+
+    def _flood(self, port: Port, tos: int, *, unicast: bool, now: float) -> int | None:
+        """One copy to each other local port and to each VTEP of the network, within the port's budget."""
+        slot, table = self.slot, port.table
+        if unicast and (verdict := stages.unknown_unicast(table)):
+            return verdict
+        if not port.bum.take(slot.count, now):
+            return Drop.STORM
+        others = [hop for hop in table.ports if hop is not port]
+        hops = len(others) + len(table.flood)
+        if not hops:
+            return stages.no_hops(table)
+        self.stats.copies += (hops - 1) * slot.count
+        self.flush(now)  # a frame of the same flow may still wait, if its destination was known until now
+        for hop in others:
+            self._to_port(hop)
+        if table.flood:
+            self._flood_vteps(port, tos, now)
+        return None
+
+    def _flood_vteps(self, port: Port, tos: int, now: float) -> None:
+        slot, table = self.slot, port.table
+        way = entropy(slot.view, slot.start, slot.end - slot.start)
+        datagram = slot.view[0:0]
+        if slot.gso_type:
+            verdict = self._cut(port)
+            if verdict:
+                port.counts.by_reason[verdict] += slot.count * len(table.flood)
+                return
+        else:
+            datagram = self._datagram(port)
+        for peer in table.flood:
+            path = self.underlay.path(peer, way)
+            if path is None:
+                port.counts.by_reason[Drop.NO_VTEP_ADDRESS] += slot.count
+            elif slot.gso_type:
+                self.underlay.send_rows(path, self.rows, tos, now)
+            else:
+                self._gather(path, datagram, tos, now)
+        self.flush(now)
+
+    def _drop(self, port: Port, verdict: int, at: int) -> int:
+        port.counts.by_reason[verdict] += self.slot.count
+        return at

@@ -1,0 +1,91 @@
+"""Deciding once per inner flow: a cached decision, when it still holds, and where it is kept.
+
+The key is the bytes that decide (``wire.flow.KEY_V4``, ``KEY_V6``): addresses, ports, protocol, ToS, fragment bits;
+on receipt with the VXLAN header in front. Only unfragmented TCP and UDP over plain IP headers is cached: for all
+else those bytes are not a flow. A decision holds while the network's generation, and the hops of the two rows that
+it was made from, are what they were; so no change of the table has to look for the decisions that it voids.
+
+A cache is bounded and belongs to one port (or one sender): who fills it empties only his own.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from vxswitch.fdb import Hop, Row, Table
+from vxswitch.wire import ethernet, ip
+from vxswitch.wire.flow import KEY_V4, KEY_V6
+from vxswitch.wire.vxlan import HEADER_LEN
+
+if TYPE_CHECKING:
+    from vxswitch.dataplane.underlay import Path
+
+MAX_FLOWS = 4096
+FlowKey = tuple[object, ...]
+
+_RX_KEY_V4 = struct.Struct(f"!{HEADER_LEN}s" + KEY_V4.format.lstrip("!<>=@"))
+_RX_KEY_V6 = struct.Struct(f"!{HEADER_LEN}s" + KEY_V6.format.lstrip("!<>=@"))
+
+_V4_FIRST = 0x45  # version 4, no options
+_TYPE_HI, _TYPE_LO = ethernet.ETHERTYPE, ethernet.ETHERTYPE + 1
+_IP = ethernet.HEADER_LEN
+_V4_FRAGMENT = _IP + ip.V4_FRAGMENT
+_V4_FRAGMENT_HI = ip.V4_FRAGMENTED >> 8
+_V4_PROTOCOL = _IP + ip.V4_PROTOCOL
+_V6_NEXT = _IP + ip.V6_NEXT_HEADER
+_CACHED = frozenset((ip.PROTO_TCP, ip.PROTO_UDP))
+
+
+class Flow:
+    """One decision: from ``src`` at its hop to ``dst`` at ``hop``, by ``path`` if that is remote."""
+
+    __slots__ = ("dst", "generation", "hop", "longest", "partial", "path", "src", "src_hop", "table", "tos")
+
+    def __init__(self, table: Table, src: Row, dst: Row, path: Path | None, tos: int = 0) -> None:
+        assert src.hop is not None
+        assert dst.hop is not None
+        self.table = table
+        self.generation = table.generation
+        self.src = src
+        self.src_hop: Hop = src.hop
+        self.dst = dst
+        self.hop: Hop = dst.hop
+        self.path = path
+        self.tos = tos  # outer
+        self.longest = table.mtu + ethernet.HEADER_LEN
+        self.partial = False  # on receipt: the sender leaves inner checksums partial
+
+    def holds(self) -> bool:
+        """The decision is still the one that would be made now."""
+        return self.dst.hop is self.hop and self.src.hop is self.src_hop and self.generation == self.table.generation
+
+
+class FlowCache(dict[FlowKey, Flow]):
+    """Decisions by key; emptied when full, because what matters is back after one frame each."""
+
+    def keep(self, key: FlowKey, flow: Flow) -> None:
+        """Remember a decision."""
+        if len(self) >= MAX_FLOWS:
+            self.clear()
+        self[key] = flow
+
+
+def flow_key(buf: bytearray | memoryview, start: int, length: int, head: int) -> FlowKey | None:
+    """Key of the frame at ``start``, with the ``head`` (0, or a VXLAN header's length) bytes before it; None if it is
+    of a kind that is not cached."""
+    if length >= KEY_V4.size and buf[start + _TYPE_HI] == 0x08 and buf[start + _TYPE_LO] == 0:
+        if (
+            buf[start + _IP] == _V4_FIRST
+            and buf[start + _V4_PROTOCOL] in _CACHED
+            and not (buf[start + _V4_FRAGMENT] & _V4_FRAGMENT_HI or buf[start + _V4_FRAGMENT + 1])
+        ):
+            return (_RX_KEY_V4 if head else KEY_V4).unpack_from(buf, start - head)
+    elif (
+        length >= KEY_V6.size
+        and buf[start + _TYPE_HI] == 0x86
+        and buf[start + _TYPE_LO] == 0xDD
+        and buf[start + _V6_NEXT] in _CACHED
+    ):
+        return (_RX_KEY_V6 if head else KEY_V6).unpack_from(buf, start - head)
+    return None

@@ -1,0 +1,170 @@
+"""The data plane as the rest of the switch sees it: open and close ports and VTEPs, ask for counts, trace.
+
+It is the loop's guest: whoever builds it hands in ``add_reader`` and ``remove_reader``, and it imports no loop. No
+callback raises: the hot room returns verdicts, and what a bug still throws is counted and told once per kind, because
+the loop would only log it, and uvloop would go on calling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vxswitch.counters import Counts, Stats
+from vxswitch.dataplane.decap import Decap
+from vxswitch.dataplane.encap import Encap
+from vxswitch.dataplane.flow import FlowCache
+from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort
+from vxswitch.dataplane.sockets import UnderlayOptions
+from vxswitch.dataplane.trace import Stage, trace, trace_in
+from vxswitch.dataplane.underlay import Receiver, Underlay
+from vxswitch.fdb import Fdb, LocalPort
+from vxswitch.model import PortSpec, Vtep
+
+Reader = Callable[[int, Callable[[], None]], None]
+
+
+class Plane:
+    """See the head of this file. ``clock`` gives monotonic seconds; ``on_port_gone`` is told once per vanished TAP."""
+
+    def __init__(
+        self,
+        fdb: Fdb,
+        options: UnderlayOptions,
+        *,
+        clock: Callable[[], float],
+        add_reader: Reader,
+        remove_reader: Callable[[int], object],
+        on_port_gone: Callable[[LocalPort], None],
+        on_bug: Callable[[Exception], None],
+    ) -> None:
+        self.fdb = fdb
+        self.clock = clock
+        self.stats = Stats()
+        self.ports: dict[str, TapPort] = {}
+        self.underlay = Underlay(options)
+        self.encap = Encap(self.underlay, self.stats, copy_dscp=options.copy_dscp)
+        self.decap = Decap(fdb, self.underlay.counts, self.stats, strict_reserved=options.strict_reserved)
+        self._retired = Counts()  # of ports that are gone
+        self._retired_rx = self._retired_tx = 0
+        self._received = 0  # by receivers that are closed
+        self._add_reader = add_reader
+        self._remove_reader = remove_reader
+        self._on_port_gone = on_port_gone
+        self._on_bug = on_bug
+        add_reader(self.underlay.epoll.fileno(), self._guarded(self.underlay.on_errors))
+
+    # -- VTEPs and ports -------------------------------------------------------------------------------------------
+
+    def set_vteps(self, vteps: Sequence[Vtep]) -> None:
+        """Receive on, and send from, these addresses. OSError of bind (EADDRINUSE, EADDRNOTAVAIL): nothing changed."""
+        opened, gone = self.underlay.set_vteps(list(vteps))
+        for receiver in gone:
+            self._remove_reader(receiver.sock.fileno())
+            receiver.poll()
+            self._received += receiver.frames
+            receiver.close()
+        for receiver in opened:
+            self._add_reader(receiver.sock.fileno(), self._guarded(self._on_underlay(receiver)))
+        for table in self.fdb.tables.values():
+            table.changed()  # cached decisions hold paths with the old sockets
+
+    def add_port(self, spec: PortSpec, fd: int) -> LocalPort:
+        """Begin to forward for a TAP; the descriptor is the port's from here on. KeyError: no such network here."""
+        table = self.fdb.tables[spec.vni]
+        port = TapPort(spec, table, FlowCache(), self.clock(), fd)
+        self.ports[spec.id] = port
+        table.add_port(port)
+        self._add_reader(fd, self._guarded(self._on_port(port)))
+        return port
+
+    def remove_port(self, port: LocalPort) -> None:
+        """Stop, close the descriptor, withdraw the rows; the port's counts stay with the switch."""
+        tap = self.ports.pop(port.id, None)
+        if tap is None:
+            return
+        if tap.fd >= 0:
+            self._remove_reader(tap.fd)
+            tap.close()
+        tap.table.remove_port(tap)
+        self._retired.add(tap.counts)
+        self._retired_rx += tap.rx_frames
+        self._retired_tx += tap.tx_frames
+
+    def close(self) -> None:
+        """Let go of every descriptor; TAPs that are persistent stay."""
+        self._remove_reader(self.underlay.epoll.fileno())
+        for port in list(self.ports.values()):
+            self.remove_port(port)
+        for receiver in self.underlay.receivers.values():
+            self._remove_reader(receiver.sock.fileno())
+        self.underlay.close()
+
+    # -- what it did -------------------------------------------------------------------------------------------------
+
+    def poll(self, now: float) -> None:
+        """Cold housekeeping, a few times a second: what only the kernel counts. ``now``: monotonic seconds."""
+        self.underlay.poll()
+        for port in [p for p in self.ports.values() if p.state == "gone"]:
+            self._gone(port)  # a write found it first
+
+    def drops(self) -> dict[str, int]:
+        """Frames lost since start, by reason, every reason present."""
+        total = Counts()
+        total.add(self._retired)
+        total.add(self.underlay.counts)
+        for port in self.ports.values():
+            total.add(port.counts)
+        return total.as_dict()
+
+    def frames(self) -> tuple[int, int]:
+        """Wire frames (offered, delivered): from and to TAPs and VTEPs together."""
+        ports = self.ports.values()
+        received = self._received + sum(r.frames for r in self.underlay.receivers.values())
+        offered = received + self._retired_rx + sum(p.rx_frames for p in ports)
+        delivered = self.underlay.sent + self._retired_tx + sum(p.tx_frames for p in ports)
+        return offered, delivered
+
+    def offloads(self, port: LocalPort) -> dict[str, bool]:
+        """What the port's TAP may hand over unfinished, by name."""
+        mask = self.ports[port.id].offloads if port.id in self.ports else 0
+        return {name: bool(mask & bit) for name, bit in OFFLOAD_BITS.items()}
+
+    def trace(self, vni: int, src: bytes, dst: bytes, frame: bytes, port: LocalPort | None) -> list[Stage]:
+        """What would happen to a frame if this port sent it now; without a port, if a VTEP had brought it here."""
+        if port is not None:
+            tap = self.ports[port.id]
+            return trace(self.underlay, tap.table, tap, frame)
+        return trace_in(self.fdb.tables[vni], src, dst, frame)
+
+    # -- callbacks of the loop ---------------------------------------------------------------------------------------
+
+    def _on_port(self, port: TapPort) -> Callable[[], None]:
+        def readable() -> None:
+            if not self.encap.burst(port, self.clock()):
+                self._gone(port)
+
+        return readable
+
+    def _on_underlay(self, receiver: Receiver) -> Callable[[], None]:
+        def readable() -> None:
+            self.decap.burst(receiver, self.clock())
+
+        return readable
+
+    def _gone(self, port: Port) -> None:
+        tap = self.ports.get(port.id)
+        if tap is None or tap.fd < 0:
+            return
+        self._remove_reader(tap.fd)
+        tap.close()
+        tap.state = "gone"
+        self._on_port_gone(tap)
+
+    def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
+        def call() -> None:
+            try:
+                callback()
+            except Exception as error:
+                self._on_bug(error)
+
+        return call
