@@ -8,6 +8,9 @@ by the stages in their order and, where the network learns from the underlay, ta
     all else         verbatim and in order: a vnet header is written over the VXLAN header and the two bytes before it,
                      which belong to the row that has already gone
 
+A sender whose kernel leaves inner checksums partial and super-frames whole (``offload.partial``) is recognised by the
+first frame of a flow; from then on each of its frames gets the vnet header that its kernel could not send along.
+
 The run belongs to the receiver and is filled again by the next receive.
 """
 
@@ -19,6 +22,7 @@ from vxswitch.dataplane.flow import Flow, FlowCache, FlowKey, flow_key
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.underlay import Receiver
 from vxswitch.fdb import Fdb, Hop, Peer, Row, Table
+from vxswitch.offload import partial
 from vxswitch.offload.arena import FRAME_ARENA, Arena
 from vxswitch.offload.coalesce import Joiner
 from vxswitch.wire import ethernet, ip, virtio, vxlan
@@ -63,7 +67,7 @@ class Decap:
             if flow is not None and flow.holds():
                 flow.src.seen = now
                 hop = flow.hop
-                if length > flow.longest:
+                if length > flow.longest and not self._restorable(flow.table, flows, buf, start, length):
                     self._drop(Drop.OVERSIZE)
                     hop = None
             else:
@@ -77,7 +81,7 @@ class Decap:
                 if mark in _CHANGES_INNER and not ip.apply_ecn(run.view, start, length, mark):
                     self._drop(Drop.ECN_NOT_ECT)
                 else:
-                    rows = self._to_port(receiver, hop, row, at, length)
+                    rows = self._to_port(receiver, flows, hop, row, at, length)
             row += rows
             at += rows * size
 
@@ -105,7 +109,7 @@ class Decap:
         verdict = (
             stages.remote_source(table, peer, src)
             or stages.vlan_in(table, tags)
-            or stages.size(table, length, tags)
+            or (0 if self._restorable(table, flows, buf, start, length) else stages.size(table, length, tags))
             or stages.group_destination(dst)
         )
         if verdict:
@@ -113,13 +117,21 @@ class Decap:
         source = self._learn(table, peer, src, now)
         row = None if dst[0] & 1 else table.lookup(dst)
         if row is None or row.hop is None:
-            return self._flood(receiver, table, at, length, unicast=not dst[0] & 1)
+            return self._flood(receiver, table, flows, at, length, unicast=not dst[0] & 1)
         verdict = stages.unicast_from_vtep(row)
         if verdict:
             return verdict
         if key is not None and source is not None and source.hop is peer:
             flows.keep(key, Flow(table, source, row, None))
         return row.hop
+
+    @staticmethod
+    def _restorable(table: Table, flows: FlowCache, view: memoryview, start: int, length: int) -> bool:
+        """A frame that its kernel left unfinished, whatever its size. Marks the sender as one that does so."""
+        if partial.gso_header(view, start, length, table.mtu) is None:
+            return False
+        flows.partial = True
+        return True
 
     @staticmethod
     def _learn(table: Table, peer: Peer, src: bytes, now: float) -> Row | None:
@@ -130,7 +142,7 @@ class Decap:
 
     # -- one hop ---------------------------------------------------------------------------------------------------
 
-    def _to_port(self, receiver: Receiver, hop: Hop, row: int, at: int, length: int) -> int:
+    def _to_port(self, receiver: Receiver, flows: FlowCache, hop: Hop, row: int, at: int, length: int) -> int:
         """Write the row, with those behind it that are proved to continue it. Returns how many rows are done."""
         assert isinstance(hop, Port)
         run = receiver.run
@@ -139,13 +151,14 @@ class Decap:
             if rows > 1:
                 self._written(hop, hop.write(self.out.view[:n]), rows, rows * length)
                 return rows
-        self._verbatim(run.view, hop, at, length)
+        self._verbatim(run.view, flows, hop, at, length)
         return 1
 
-    def _verbatim(self, view: memoryview, hop: Port, at: int, length: int) -> None:
+    def _verbatim(self, view: memoryview, flows: FlowCache, hop: Port, at: int, length: int) -> None:
         start = at + vxlan.HEADER_LEN
         first = start - virtio.HEADER_LEN
-        view[first:start] = virtio.NONE
+        fields = partial.gso_header(view, start, length, hop.table.mtu) if flows.partial else None
+        view[first:start] = virtio.HEADER.pack(*fields) if fields is not None else virtio.NONE
         self._written(hop, hop.write(view[first : start + length]), 1, length)
 
     @staticmethod
@@ -158,7 +171,9 @@ class Decap:
 
     # -- all hops --------------------------------------------------------------------------------------------------
 
-    def _flood(self, receiver: Receiver, table: Table, at: int, length: int, *, unicast: bool) -> int | None:
+    def _flood(
+        self, receiver: Receiver, table: Table, flows: FlowCache, at: int, length: int, *, unicast: bool
+    ) -> int | None:
         """To every local port of the network, never to a VTEP: ingress replication has no transit."""
         view, start = receiver.run.view, at + vxlan.HEADER_LEN
         if unicast and (verdict := stages.unknown_unicast(table)):
@@ -171,7 +186,7 @@ class Decap:
         self.stats.copies += len(table.ports) - 1
         for hop in table.ports:
             assert isinstance(hop, Port)
-            self._verbatim(view, hop, at, length)
+            self._verbatim(view, flows, hop, at, length)
         return None
 
     def _flows_of(self, address: str) -> FlowCache:

@@ -40,7 +40,7 @@ _CACHED = frozenset((ip.PROTO_TCP, ip.PROTO_UDP))
 class Flow:
     """One decision: from ``src`` at its hop to ``dst`` at ``hop``, by ``path`` if that is remote."""
 
-    __slots__ = ("dst", "generation", "hop", "longest", "partial", "path", "src", "src_hop", "table", "tos")
+    __slots__ = ("dst", "generation", "hop", "longest", "path", "src", "src_hop", "table", "tos")
 
     def __init__(self, table: Table, src: Row, dst: Row, path: Path | None, tos: int = 0) -> None:
         assert src.hop is not None
@@ -54,7 +54,6 @@ class Flow:
         self.path = path
         self.tos = tos  # outer
         self.longest = table.mtu + ethernet.HEADER_LEN
-        self.partial = False  # on receipt: the sender leaves inner checksums partial
 
     def holds(self) -> bool:
         """The decision is still the one that would be made now."""
@@ -62,7 +61,12 @@ class Flow:
 
 
 class FlowCache(dict[FlowKey, Flow]):
-    """Decisions by key; emptied when full, because what matters is back after one frame each."""
+    """Decisions by key; emptied when full, because what matters is back after one frame each.
+
+    ``partial``: the sender, whose frames these are about, leaves inner checksums to be finished.
+    """
+
+    partial = False
 
     def keep(self, key: FlowKey, flow: Flow) -> None:
         """Remember a decision."""
