@@ -17,6 +17,7 @@ from __future__ import annotations
 from vxswitch.counters import ALIVE, Drop, Stats
 from vxswitch.dataplane import stages
 from vxswitch.dataplane.flow import Flow, FlowKey, flow_key
+from vxswitch.dataplane.kernel_cut import HOLD, Door
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
 from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
@@ -47,6 +48,7 @@ class Encap:
         self.rows = Run(self.slot.arena)
         self.tos_mask = 0xFF if copy_dscp else ip.ECN_MASK
         self.waiting: list[Path] = []
+        self.door: Door | None = None  # the kernel cuts
 
     def burst(self, port: Port, now: float) -> bool:
         """Take what the port sends, up to its share. False: its device is gone. ``now``: monotonic seconds."""
@@ -145,6 +147,8 @@ class Encap:
 
     def _to_vtep(self, port: Port, path: Path, tos: int, at: int, now: float) -> int:
         slot = self.slot
+        if self.door is not None and (slot.gso_type or path.door_until > now):
+            return self._through_door(self.door, port, path, tos, at, now)
         if slot.gso_type:
             if path.frames:
                 self.underlay.send_run(path, now)
@@ -155,6 +159,21 @@ class Encap:
             return at
         self._gather(path, self._datagram(port), tos, now)
         return slot.end
+
+    def _through_door(self, door: Door, port: Port, path: Path, tos: int, at: int, now: float) -> int:
+        """Leave it to the kernel; for a while all that follows on this path goes the same way, so as to stay behind."""
+        slot = self.slot
+        if path.frames:
+            self.underlay.send_run(path, now)
+        if slot.gso_type:
+            path.door_until = now + HOLD
+        elif slot.flags:
+            slot.finish_checksum()
+        verdict = door.send(slot, path, port.header, tos)
+        if verdict:
+            return self._drop(port, verdict, at)
+        self.underlay.sent += slot.count
+        return at
 
     def _gather(self, path: Path, datagram: memoryview, tos: int, now: float) -> None:
         """The datagram joins the run that waits on the path, or that one leaves and a new one begins."""

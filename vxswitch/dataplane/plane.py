@@ -13,6 +13,7 @@ from vxswitch.counters import Counts, Stats
 from vxswitch.dataplane.decap import Decap
 from vxswitch.dataplane.encap import Encap
 from vxswitch.dataplane.flow import FlowCache
+from vxswitch.dataplane.kernel_cut import Door
 from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.dataplane.trace import Stage, trace, trace_in
@@ -65,8 +66,14 @@ class Plane:
             receiver.close()
         for receiver in opened:
             self._add_reader(receiver.sock.fileno(), self._guarded(self._on_underlay(receiver)))
+        if self.encap.door is not None:
+            self.encap.door.forget()
         for table in self.fdb.tables.values():
             table.changed()  # cached decisions hold paths with the old sockets
+
+    def open_door(self, fd: int, mac: bytes) -> None:
+        """Let the kernel cut super-frames that go out, by this TAP into the host's own stack."""
+        self.encap.door = Door(fd, mac, self.underlay.options.ttl)
 
     def add_port(self, spec: PortSpec, fd: int) -> LocalPort:
         """Begin to forward for a TAP; the descriptor is the port's from here on. KeyError: no such network here."""
@@ -98,6 +105,8 @@ class Plane:
         for receiver in self.underlay.receivers.values():
             self._remove_reader(receiver.sock.fileno())
         self.underlay.close()
+        if self.encap.door is not None:
+            self.encap.door.close()
 
     # -- what it did -------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ _MAX_PATHS = 16384
 class Path:
     """One VTEP by one source port, and the run that gathers for it. ``frames`` are views borrowed from the burst."""
 
-    __slots__ = ("family", "frames", "index", "peer", "room", "size", "sock", "sockaddr", "tos", "total")
+    __slots__ = ("door_until", "family", "frames", "index", "peer", "room", "size", "sock", "sockaddr", "tos", "total")
 
     def __init__(self, peer: Peer, sock: socket.socket, index: int) -> None:
         self.peer = peer
@@ -55,6 +55,7 @@ class Path:
         self.total = 0
         self.room = 0  # datagrams that may still join; 0 also after a shorter one
         self.tos = 0
+        self.door_until = 0.0  # monotonic; until then frames follow a super-frame that the kernel cuts
 
 
 class Receiver:
