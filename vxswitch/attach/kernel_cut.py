@@ -1,0 +1,64 @@
+"""The door into this host's stack, for super-frames that the kernel shall cut (dataplane/kernel_cut.py).
+
+A TAP of its own, not persistent: with its descriptor all that was set goes, because every setting is the interface's.
+Packets that come out of it bear one of our own addresses as source (accept_local), are answered by other interfaces
+(rp_filter 0), and are routed on (forwarding; for IPv6 force_forwarding, since linux 6.17): nothing of the host's own
+settings is changed. One of them can forbid the whole: ``all/rp_filter = 1`` outranks the interface's 0.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from vxswitch.attach import link, tap
+from vxswitch.errors import VxswitchError
+
+VNET_TUNNEL_SIZE = 24  # struct virtio_net_hdr_v1_hash_tunnel, linux/virtio_net.h
+# linux/if_tun.h (6.17): super-frames inside UDP tunnels, with outer checksums
+TUN_F_UDP_TUNNEL_GSO = 0x080
+TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100
+_MTU = 65535 - 14
+_SYSCTL = Path("/proc/sys/net")
+
+
+def open_door() -> tuple[int, bytes]:
+    """The TAP's descriptor and MAC. VxswitchError says why this host has no such door."""
+    if (_SYSCTL / "ipv4/conf/all/rp_filter").read_text().strip() == "1":
+        raise VxswitchError("the kernel cannot cut: net.ipv4.conf.all.rp_filter is 1, which drops its packets")
+    name = tap.temporary_name()
+    fd = tap.create(name, persistent=False)
+    try:
+        tap.set_vnet_header_size(fd, VNET_TUNNEL_SIZE)
+        fcntl.ioctl(fd, tap.TUNSETOFFLOAD, tap.OFFLOADS_FULL | TUN_F_UDP_TUNNEL_GSO | TUN_F_UDP_TUNNEL_GSO_CSUM)
+        for setting, value in _settings(name):
+            (_SYSCTL / setting).write_text(value)
+        mac = bytes.fromhex("02") + os.urandom(5)
+        link.configure_host(name, _MTU, mac)
+    except OSError as error:
+        os.close(fd)
+        if error.errno == errno.EINVAL:
+            raise VxswitchError("the kernel cannot cut: no UDP tunnel offload on TAPs (needs linux 6.17)") from None
+        raise VxswitchError(f"the kernel cannot cut: {error}") from None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, mac
+
+
+def _settings(name: str) -> list[tuple[str, str]]:
+    return [
+        (f"ipv4/conf/{name}/accept_local", "1"),
+        (f"ipv4/conf/{name}/rp_filter", "0"),
+        (f"ipv4/conf/{name}/forwarding", "1"),
+        *(
+            (
+                (f"ipv6/conf/{name}/addr_gen_mode", "1"),
+                (f"ipv6/conf/{name}/force_forwarding", "1"),
+            )
+            if (_SYSCTL / f"ipv6/conf/{name}").exists()
+            else ()
+        ),
+    ]
