@@ -84,7 +84,7 @@ class Vtep:
             ip = ipaddress.ip_address(address)
         except ValueError:
             raise UsageError(f"VTEP {text!r}: {address!r} is not an IP address") from None
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
             raise UsageError(f"VTEP {text!r}: port {port!r} is not a number from 1 to 65535")
         if ip.is_multicast or ip.is_unspecified or getattr(ip, "scope_id", None) or str(ip) == "255.255.255.255":
             raise UsageError(f"VTEP {text!r}: want a unicast address of a host")

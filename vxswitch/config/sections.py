@@ -1,0 +1,182 @@
+"""The configuration as values: one frozen Struct per section of the TOML file, every default in its place.
+
+A key's type says what is allowed (msgspec reads it), or carries a ``Rule`` where the text means something richer. Keys
+whose default depends on another key have none here; ``loading`` derives them. Times are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from vxswitch.config.rules import (
+    BUFFER,
+    FILE,
+    LISTEN,
+    MTU,
+    NAME,
+    PATH,
+    SOCKET,
+    STORE_LISTEN,
+    SUBNETS,
+    VNI,
+    Listen,
+)
+from vxswitch.model import VXLAN_PORT, Antispoof, Learning, NetworkRecord, Unknown, Vtep
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(ge=0.01, le=86400)]
+Vlan = Literal["strip", "carry"]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[section]``; its fields are its keys."""
+
+
+class Node(Section, frozen=True, kw_only=True):
+    """Who this switch is, and where it lives on the host."""
+
+    name: Annotated[str, NAME]  # default: the short host name
+    state_dir: Annotated[Path, PATH]  # default: /var/lib/vxswitch/NAME
+    cluster: Annotated[str, NAME] = "vxswitch"
+    socket: Annotated[Path, SOCKET] = Path("/run/vxswitch/vxswitch.sock")
+    socket_group: str | None = None
+
+    @property
+    def attach_socket(self) -> Path:
+        """Where file descriptors are handed over: beside the control socket."""
+        return self.socket.with_name("attach.sock")
+
+
+class Underlay(Section, frozen=True, kw_only=True):
+    """The sockets that carry VXLAN. No ``vteps``: the source address of the default route, found at start."""
+
+    vteps: tuple[Vtep, ...] = ()
+    port: Port = VXLAN_PORT
+    peers: tuple[Vtep, ...] = ()
+    strict_reserved: bool = False
+    udp_checksum: Literal["on", "zero"] = "on"
+    udp6_zero_rx: bool = False
+    accept_fragments: bool = True
+    send_sockets: Annotated[int, Meta(ge=1, le=1024)] = 64  # out of 49152-65535: RFC 7348 section 5
+    kernel_cut: Literal["off", "auto", "on"] = "off"
+    copy_dscp: bool = False
+    ttl: Annotated[int, Meta(ge=1, le=255)] = 64
+    receive_buffer: Annotated[int, BUFFER] = 8 * 2**20
+    send_buffer: Annotated[int, BUFFER] = 4 * 2**20
+
+
+class StoreKeys(Section, frozen=True, kw_only=True):
+    """``[store]`` as the file may have it. ``url`` is without its password once it has been read."""
+
+    url: str  # default: static: when any peer is configured, else embedded:
+    password_file: Annotated[Path | None, FILE] = None
+    listen: Annotated[Listen | None, STORE_LISTEN] = None
+    ca_file: Annotated[Path | None, FILE] = None
+    cert_file: Annotated[Path | None, FILE] = None
+    key_file: Annotated[Path | None, FILE] = None
+
+
+class Store(StoreKeys, frozen=True, kw_only=True):
+    """``[store]`` with the password that was found for it, which never shows."""
+
+    password: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the first colon of the URL."""
+        return self.url.partition(":")[0]
+
+    @property
+    def shown_url(self) -> str:
+        """The URL for human eyes: ``***`` where the password belongs."""
+        if self.password is None or "://" not in self.url:
+            return self.url
+        scheme, _, rest = self.url.partition("://")
+        user, at, host = rest.rpartition("@")
+        return f"{scheme}://{user if at else ''}:***@{host}"
+
+    def __repr__(self) -> str:
+        return f"Store(url={self.shown_url!r})"
+
+
+class Timers(Section, frozen=True, kw_only=True):
+    """Liveness. Tests divide them."""
+
+    lease: Seconds = 3.0
+    beat: Seconds = 1.0
+    grace: Seconds = 60.0
+    probe: Seconds = 0.3
+
+
+class Fdb(Section, frozen=True, kw_only=True):
+    """The forwarding table of one network: ``age`` of learned rows, and how many rows it may have."""
+
+    age: Seconds = 300.0
+    max_macs: Annotated[int, Meta(ge=1, le=2**20)] = 16384
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Per port: frames to flood (a second, and at once), and MACs learned behind it."""
+
+    bum_pps: Annotated[int, Meta(ge=1, le=10**9)] = 1000
+    bum_burst: Annotated[int, Meta(ge=1, le=10**9)] = 2000
+    port_macs: Annotated[int, Meta(ge=1, le=2**20)] = 64
+
+
+class Crypto(Section, frozen=True, kw_only=True):
+    """Encrypted networks: named here so that nobody believes them on while they are not supported."""
+
+    key_file: Annotated[Path | None, PATH] = None
+
+
+class Networks(Section, frozen=True, kw_only=True):
+    """The scalar keys of ``[networks]``: what holds for every network that does not say otherwise."""
+
+    host_port: bool = True
+    antispoof: Antispoof = "mac"
+    learning: Learning  # default: control with a Redis store, flood with static:
+    unknown: Unknown = "flood"
+    vlan: Vlan = "strip"
+    mtu: Annotated[int | None, MTU] = None
+
+
+class Network(Section, frozen=True, kw_only=True):
+    """One network to join, ``[networks.NAME]`` or ``--network NAME[=VNI]``. ``vni`` None: the store's record says."""
+
+    name: str
+    vni: Annotated[int | None, VNI] = None
+    subnets: Annotated[tuple[str, ...], SUBNETS] = ()
+    mtu: Annotated[int | None, MTU]
+    learning: Learning
+    unknown: Unknown
+    antispoof: Antispoof
+    vlan: Vlan
+    peers: tuple[Vtep, ...] = ()
+
+    def record(self) -> NetworkRecord:
+        """As the store keeps it; ``vni`` 0 asks the store to allocate one."""
+        return NetworkRecord(
+            name=self.name,
+            vni=self.vni or 0,
+            subnets=self.subnets,
+            mtu=self.mtu,
+            learning=self.learning,
+            unknown=self.unknown,
+            antispoof=self.antispoof,
+        )
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """What is logged to stderr; ``auto`` is human on a terminal, JSON otherwise."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "human", "json"] = "auto"
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """Where metrics are served over TCP, beside the control socket that always has them."""
+
+    listen: Annotated[Listen | None, LISTEN] = None
