@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vxswitch.config.convert import Given, build, vteps
-from vxswitch.config.sections import Fdb, Limits, Log, Network, StoreKeys, Timers, Underlay
+from vxswitch.config.sections import Fdb, Limits, Log, Network, Networks, StoreKeys, Timers, Underlay
 from vxswitch.errors import UsageError
 from vxswitch.model import Vtep
 
@@ -85,8 +85,8 @@ def test_fixed_fields_are_no_keys():
 
 
 def test_what_is_not_built_is_refused_with_its_place():
-    with pytest.raises(UsageError, match=r"underlay.kernel_cut: .*not supported in this version \(in vx.toml\)"):
-        build(Underlay, "underlay", in_file(kernel_cut="on"))
+    with pytest.raises(UsageError, match=r"networks.antispoof: .*not supported in this version \(in vx.toml\)"):
+        build(Networks, "networks", in_file(antispoof="full"))
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_a_socket_path_fits_a_sockaddr_with_attach_sock_beside_it():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("learning", "hybrid"), ("unknown", "ask"), ("antispoof", "full"), ("isolation", "ports"), ("kernel_cut", "on")],
+    [("learning", "hybrid"), ("unknown", "ask"), ("antispoof", "full"), ("isolation", "ports")],
 )
 def test_what_is_not_built_is_refused(option, value):
     with pytest.raises(UsageError, match=f"{option} '{value}': not supported in this version"):

@@ -31,7 +31,6 @@ NOT_BUILT = {
     "unknown": ("ask",),
     "antispoof": ("full",),
     "isolation": ("ports",),
-    "kernel_cut": ("on",),
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
