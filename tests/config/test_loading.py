@@ -46,6 +46,7 @@ def test_every_default_of_the_interface():
             "ttl": 64,
             "receive_buffer": 8 * 2**20,
             "send_buffer": 4 * 2**20,
+            "busy_poll": 0,
         },
         "store": {
             "url": "embedded:",

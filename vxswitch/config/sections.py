@@ -66,6 +66,7 @@ class Underlay(Section, frozen=True, kw_only=True):
     ttl: Annotated[int, Meta(ge=1, le=255)] = 64
     receive_buffer: Annotated[int, BUFFER] = 8 * 2**20
     send_buffer: Annotated[int, BUFFER] = 4 * 2**20
+    busy_poll: Annotated[int, Meta(ge=0, le=10_000)] = 0  # microseconds to go on asking after traffic; 0: sleep at once
 
 
 class StoreKeys(Section, frozen=True, kw_only=True):

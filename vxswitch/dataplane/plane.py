@@ -33,6 +33,7 @@ class Plane:
         options: UnderlayOptions,
         *,
         clock: Callable[[], float],
+        call_soon: Callable[[Callable[[], None]], object],
         add_reader: Reader,
         remove_reader: Callable[[int], object],
         on_port_gone: Callable[[LocalPort], None],
@@ -48,6 +49,10 @@ class Plane:
         self._retired = Counts()  # of ports that are gone
         self._retired_rx = self._retired_tx = 0
         self._received = 0  # by receivers that are closed
+        self._busy_poll = options.busy_poll
+        self._awake_until = 0.0
+        self._spinning = False
+        self._call_soon = call_soon
         self._add_reader = add_reader
         self._remove_reader = remove_reader
         self._on_port_gone = on_port_gone
@@ -149,16 +154,36 @@ class Plane:
 
     def _on_port(self, port: TapPort) -> Callable[[], None]:
         def readable() -> None:
-            if not self.encap.burst(port, self.clock()):
+            now = self.clock()
+            if not self.encap.burst(port, now):
                 self._gone(port)
+            elif self._busy_poll:
+                self._stay_awake(now)
 
         return readable
 
     def _on_underlay(self, receiver: Receiver) -> Callable[[], None]:
         def readable() -> None:
-            self.decap.burst(receiver, self.clock())
+            now = self.clock()
+            self.decap.burst(receiver, now)
+            if self._busy_poll:
+                self._stay_awake(now)
 
         return readable
+
+    def _stay_awake(self, now: float) -> None:
+        """Busy polling: after traffic the loop asks again at once, instead of sleeping, for ``busy_poll`` seconds."""
+        self._awake_until = now + self._busy_poll
+        if not self._spinning:
+            self._spinning = True
+            self._call_soon(self._spin)
+
+    def _spin(self) -> None:
+        """A callback that is always due keeps the loop from sleeping: it polls its descriptors with no timeout."""
+        if self.clock() < self._awake_until:
+            self._call_soon(self._spin)
+        else:
+            self._spinning = False
 
     def _gone(self, port: Port) -> None:
         tap = self.ports.get(port.id)

@@ -36,6 +36,7 @@ class UnderlayOptions:
     udp_checksum: bool = True  # False: zero over IPv4 (SO_NO_CHECK), which gives up UDP_SEGMENT
     udp6_zero_rx: bool = False
     copy_dscp: bool = False
+    busy_poll: float = 0.0  # seconds that the loop goes on asking after traffic before it sleeps
 
     @property
     def segment(self) -> bool:
