@@ -1,0 +1,5 @@
+"""A namespace for the tests that ask the kernel."""
+
+from tests.kernel.namespaces import namespace
+
+__all__ = ["namespace"]
