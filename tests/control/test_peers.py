@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from tests.control.world import Time, record, vtep
+from vxswitch.control.peers import Peers
+from vxswitch.fdb import Fdb, Table
+from vxswitch.model import LeaseState
+
+VNI = 100
+
+
+class House:
+    """Peers with one network, and a clock."""
+
+    def __init__(self, *own: str) -> None:
+        self.time, self.fdb = Time(), Fdb()
+        self.table = self.fdb.add(Table("red", VNI, mtu=1450))
+        own_vteps = tuple(map(vtep, own or ("192.0.2.1",)))
+        self.peers = Peers(self.fdb, uid="uid-me", own=own_vteps, grace=60.0, clock=self.time)
+
+    def join(self, name: str, *vteps: str, vni: int = VNI, **fields: object) -> None:
+        self.peers.join(vni, record(name, *vteps, **fields))  # type: ignore[arg-type]
+        self.peers.refresh(vni)
+
+    def leases(self, *live: str, trusted: bool = True) -> tuple[list[str], list[str]]:
+        judged = self.peers.judge(LeaseState(dict.fromkeys(live, 2.0), trusted))
+        return judged.gone, judged.back
+
+    def flood(self) -> list[str]:
+        return [str(peer.vtep) for peer in self.table.flood]
+
+    def senders(self) -> list[str]:
+        return sorted(self.table.senders)
+
+    def states(self) -> dict[str, str]:
+        return {row["node"] or row["vtep"]: row["state"] for row in self.peers.view(lambda vni: "red")}
+
+
+# -- members -----------------------------------------------------------------------------------------------------------
+
+
+def test_members_are_flooded_to_and_may_send() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.join("c", "192.0.2.3:8472")
+    assert house.flood() == ["192.0.2.2:4789", "192.0.2.3:8472"]
+    assert house.senders() == ["192.0.2.2", "192.0.2.3"]
+
+
+def test_our_own_record_is_no_peer() -> None:
+    house = House()
+    house.join("me", "192.0.2.1", uid="uid-me")
+    assert house.flood() == [] and house.peers.members(VNI) == set()
+
+
+def test_who_leaves_is_out_and_its_address_is_free() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.peers.leave(VNI, "b")
+    house.peers.refresh(VNI)
+    assert (house.flood(), house.senders(), house.fdb.peers) == ([], [], {})
+
+
+def test_a_node_stays_while_it_is_in_another_network() -> None:
+    house = House()
+    other = house.fdb.add(Table("blue", 200, mtu=1450))
+    house.join("b", "192.0.2.2")
+    house.join("b", "192.0.2.2", vni=200)
+    house.peers.leave(VNI, "b")
+    house.peers.refresh(VNI)
+    assert house.flood() == []
+    assert [str(p.vtep) for p in other.flood] == ["192.0.2.2:4789"]
+
+
+def test_leaving_a_network_ourselves_forgets_its_members() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.peers.forget(VNI)
+    assert house.peers.members(VNI) == set() and house.peers.remotes == {}
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "chosen"),
+    [
+        (["192.0.2.1", "2001:db8::1"], ["2001:db8::2", "192.0.2.2"], "192.0.2.2:4789"),
+        (["2001:db8::1", "192.0.2.1"], ["192.0.2.2", "2001:db8::2"], "[2001:db8::2]:4789"),
+        (["2001:db8::1"], ["192.0.2.2", "2001:db8::2"], "[2001:db8::2]:4789"),
+        (["192.0.2.1"], ["192.0.2.2", "192.0.2.22"], "192.0.2.2:4789"),
+    ],
+)
+def test_the_first_of_our_families_decides_which_vtep(own: Sequence[str], theirs: Sequence[str], chosen: str) -> None:
+    house = House(*own)
+    house.join("b", *theirs)
+    assert house.flood() == [chosen]
+
+
+def test_a_node_without_a_family_of_ours_is_shown_but_not_sent_to(caplog: pytest.LogCaptureFixture) -> None:
+    house = House("192.0.2.1")
+    house.join("b", "2001:db8::2")
+    assert house.flood() == [] and house.peers.unreachable == 1
+    assert "no VTEP of an address family of ours" in caplog.text
+    (row,) = house.peers.view(lambda vni: "red")
+    assert (row["node"], row["vtep"]) == ("b", None)
+
+
+def test_a_record_that_changes_moves_the_vtep() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    assert house.peers.join(VNI, record("b", "192.0.2.9", epoch=2))
+    house.peers.refresh(VNI)
+    assert house.flood() == ["192.0.2.9:4789"]
+    assert not house.peers.join(VNI, record("b", "192.0.2.2", epoch=1))  # an old record says nothing
+    assert list(house.fdb.peers) == [vtep("192.0.2.9")]
+
+
+# -- one address, one node ---------------------------------------------------------------------------------------------
+
+
+def test_a_node_at_our_own_address_is_refused_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    house = House()
+    with caplog.at_level(logging.ERROR):
+        house.join("b", "192.0.2.1:8472")
+    assert house.flood() == [] and house.senders() == []
+    assert "our own VTEP" in caplog.text
+
+
+def test_of_two_live_nodes_at_one_address_the_second_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.join("c", "192.0.2.2:8472")
+    assert house.flood() == ["192.0.2.2:4789"]
+    assert "both say they are at 192.0.2.2" in caplog.text
+    assert house.peers.peer(VNI, "c") is None
+
+
+def test_the_refused_one_comes_in_when_the_address_is_free() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.join("c", "192.0.2.2:8472")
+    house.peers.leave(VNI, "b")
+    house.peers.refresh(VNI)
+    assert house.flood() == ["192.0.2.2:8472"]
+
+
+def test_a_dead_nodes_address_may_be_taken_over() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.leases()
+    house.join("c", "192.0.2.2")
+    house.leases("c")
+    peer = house.peers.peer(VNI, "c")
+    assert peer is not None and peer.node == "c" and peer.live
+    assert house.flood() == ["192.0.2.2:4789"]
+
+
+# -- liveness ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lapsed_lease_suspends_and_a_new_one_takes_back() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.join("c", "192.0.2.3")
+    house.leases("c")
+    assert house.flood() == ["192.0.2.3:4789"]
+    assert house.table.suspended == 1
+    assert house.senders() == ["192.0.2.2", "192.0.2.3"]  # it may still send: it may have lost the store alone
+    assert house.states() == {"b": "suspended", "c": "live"}
+    assert house.peers.peer(VNI, "b") is not None  # its rows stay
+    house.leases("b", "c")
+    assert house.flood() == ["192.0.2.2:4789", "192.0.2.3:4789"] and house.table.suspended == 0
+
+
+def test_while_our_own_lease_is_not_trusted_nobody_is_judged() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.leases(trusted=False)
+    assert house.states() == {"b": "live"}
+    house.leases()
+    house.leases("b", trusted=False)
+    assert house.states() == {"b": "suspended"}
+
+
+def test_grace_makes_a_suspended_node_gone_and_its_return_brings_it_back() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    assert house.leases() == ([], [])
+    house.time.pass_by(59.9)
+    assert house.leases() == ([], [])
+    house.time.pass_by(0.1)
+    assert house.leases() == (["b"], [])
+    assert house.states() == {"b": "gone"} and house.peers.peer(VNI, "b") is None
+    assert house.leases() == ([], [])
+    assert house.leases("b") == ([], ["b"])
+    assert house.peers.peer(VNI, "b") is not None
+
+
+def test_an_outage_of_the_store_begins_the_grace_again() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.leases()
+    house.time.pass_by(59)
+    house.leases(trusted=False)
+    house.time.pass_by(10)
+    assert house.leases() == ([], [])
+    house.time.pass_by(60)
+    assert house.leases() == (["b"], [])
+
+
+def test_leases_are_shown_as_seconds_left_now() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    assert house.peers.view(lambda vni: "red")[0]["lease"] is None
+    house.leases("b")
+    house.time.pass_by(0.5)
+    assert house.peers.view(lambda vni: "red")[0]["lease"] == 1.5
+    house.time.pass_by(10)
+    assert house.peers.view(lambda vni: "red")[0]["lease"] == 0.0
+
+
+# -- static peers ------------------------------------------------------------------------------------------------------
+
+
+def test_static_peers_stand_in_every_network_or_in_one() -> None:
+    house = House()
+    blue = house.fdb.add(Table("blue", 200, mtu=1450))
+    house.peers.set_static([vtep("192.0.2.8")], {200: (vtep("192.0.2.9"),)})
+    assert house.flood() == ["192.0.2.8:4789"]
+    assert [str(p.vtep) for p in blue.flood] == ["192.0.2.8:4789", "192.0.2.9:4789"]
+    assert all(peer.static and peer.live for peer in blue.flood)
+    assert house.states() == {"192.0.2.8:4789": "unprobed", "192.0.2.9:4789": "unprobed"}
+
+
+def test_a_static_peer_is_not_judged_by_leases() -> None:
+    house = House()
+    house.peers.set_static([vtep("192.0.2.8")], {})
+    house.leases()
+    assert house.flood() == ["192.0.2.8:4789"]
+
+
+def test_a_node_that_is_configured_too_gets_one_copy_and_stays() -> None:
+    house = House()
+    house.peers.set_static([vtep("192.0.2.2")], {})
+    house.join("b", "192.0.2.2")
+    assert house.flood() == ["192.0.2.2:4789"]
+    house.leases()
+    assert house.flood() == ["192.0.2.2:4789"]
+    house.peers.leave(VNI, "b")
+    house.peers.refresh(VNI)
+    assert house.flood() == ["192.0.2.2:4789"] and house.table.flood[0].node is None
+
+
+def test_ourselves_and_other_families_are_left_out_of_static_peers() -> None:
+    house = House()
+    house.peers.set_static([vtep("192.0.2.1"), vtep("2001:db8::2"), vtep("192.0.2.2")], {})
+    assert house.flood() == ["192.0.2.2:4789"]
+
+
+def test_a_node_at_another_port_of_a_static_address_wins() -> None:
+    house = House()
+    house.join("b", "192.0.2.2:8472")
+    house.peers.set_static([vtep("192.0.2.2")], {})
+    assert house.flood() == ["192.0.2.2:8472"]
+
+
+def test_static_peers_that_are_no_longer_configured_go() -> None:
+    house = House()
+    house.peers.set_static([vtep("192.0.2.8"), vtep("192.0.2.9")], {})
+    house.peers.set_static([vtep("192.0.2.9")], {})
+    assert house.flood() == ["192.0.2.9:4789"]
+    assert list(house.fdb.peers) == [vtep("192.0.2.9")]

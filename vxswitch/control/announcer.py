@@ -1,0 +1,236 @@
+"""Our MACs on their way into the store: what appeared behind a local port is claimed, what went is released.
+
+The tables say so by ``on_local``, from the way of a frame: all that happens there is one entry in a dict. Only the
+latest wish per (VNI, MAC) is kept, so the queue is bounded by the MACs that stand behind local ports, and it is the
+journal too: while the store is away wishes stay in it. A few milliseconds after the first wish they leave in batches.
+
+A port may claim ``CLAIMS_PER_SECOND``; more than that waits in the queue, and other ports' claims pass it. The answer
+to a claim decides: ours, then the row gets its rev; refused, then the owner's row is put back. Nothing of this holds up
+a frame: a MAC forwards locally from its first frame on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+from vxswitch.control.doors import Clock
+from vxswitch.errors import StoreUnavailableError, VxswitchError
+from vxswitch.fdb import Fdb, Hop, LocalPort, Row, Table
+from vxswitch.model import Claim, format_mac
+from vxswitch.store.base import ClaimResult, LocalMac, Store
+
+log = logging.getLogger(__name__)
+
+BATCH = 64  # store.base: at most 64 claims a call
+CLAIMS_PER_SECOND = 200.0  # per port
+CLAIM_BURST = 512.0
+_COALESCE = 0.003  # seconds from the first wish to the first batch
+_PAUSE = 0.05  # seconds until ports that spent their budget are asked again
+_RETRY = (0.2, 2.0)  # seconds between tries while the store is away: first, longest
+
+Key = tuple[int, bytes]  # VNI, MAC
+
+
+class Announcer:
+    """The queue and the task that empties it.
+
+    ``ips`` tells the addresses that a port was given with its MAC, ``expected`` the MACs of ports that wait, and
+    ``put_back`` takes the row of another owner that our claim did not displace.
+    """
+
+    def __init__(
+        self,
+        fdb: Fdb,
+        store: Store,
+        *,
+        clock: Clock,
+        ips: Callable[[str], tuple[str, ...]],
+        expected: Callable[[int], Iterable[LocalMac]],
+        put_back: Callable[[Claim], None],
+    ) -> None:
+        self.refused: dict[str, int] = {}  # claims that were not granted, by reason
+        self._fdb = fdb
+        self._store = store
+        self._clock = clock
+        self._ips = ips
+        self._expected = expected
+        self._put_back = put_back
+        self._wishes: dict[Key, bool] = {}  # True: claim, False: release
+        self._flying: set[Key] = set()
+        self._budgets: dict[Hop, tuple[float, float]] = {}  # tokens left, at this time
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # -- wishes come in --------------------------------------------------------------------------------------------
+
+    def watch(self, table: Table) -> None:
+        """Announce the local MACs of this network, those there are and those to come, if it learns by claims."""
+        if table.learning != "control" or self._store.status().state == "static":
+            table.on_local = None
+            return
+        table.on_local = self.on_local
+        for row in table.rows.values():
+            if row.hop is not None and row.hop.local:
+                self._wish((table.vni, row.mac), True)
+
+    def on_local(self, table: Table, row: Row, appeared: bool) -> None:
+        """``Table.on_local``: a row begins or ceases to stand behind a local port."""
+        self._wish((table.vni, row.mac), appeared)
+
+    def announce(self, vni: int, mac: bytes) -> None:
+        """Claim a MAC (again) that stands behind a local port."""
+        self._wish((vni, mac), True)
+
+    def release(self, vni: int, mac: bytes) -> None:
+        """Give back what the store has under our name, though the MAC is not here."""
+        self._wish((vni, mac), False)
+
+    def pending(self, vni: int, mac: bytes) -> bool:
+        """A claim of this MAC waits or is under way: its answer will decide who has it."""
+        return (vni, mac) in self._flying or self._wishes.get((vni, mac), False)
+
+    @property
+    def backlog(self) -> int:
+        """Wishes that the store has not taken yet."""
+        return len(self._wishes) + len(self._flying)
+
+    def reassert(self, vni: int) -> Iterator[LocalMac]:
+        """All that this node has in a network: behind its ports as they are now, and behind those that wait."""
+        table = self._fdb.tables.get(vni)
+        if table is None or table.learning != "control":
+            return
+        yield from self._expected(vni)
+        for row in list(table.rows.values()):
+            if row.hop is not None and row.hop.local:
+                yield self._local_mac(vni, row)
+
+    def _wish(self, key: Key, claim: bool) -> None:
+        self._wishes[key] = claim
+        self._idle.clear()
+        self._wake.set()
+
+    # -- and leave in batches --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Empty the queue for ever."""
+        delay = _RETRY[0]
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(_COALESCE)
+            while self._wishes:
+                try:
+                    sent = await self.flush()
+                except StoreUnavailableError as error:
+                    log.info("%d MACs wait for the store: %s", len(self._wishes), error)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, _RETRY[1])
+                    continue
+                delay = _RETRY[0]
+                if not sent:
+                    await asyncio.sleep(_PAUSE)
+
+    async def flush(self) -> int:
+        """Send one batch; how many wishes were settled. StoreUnavailableError: they are back in the queue."""
+        claims, releases = self._take()
+        self._flying.update(claims, releases)
+        try:
+            if releases:
+                await self._store.release(releases)
+                self._flying.difference_update(releases)
+            if claims:
+                await self._claim(claims)
+        except StoreUnavailableError:
+            self._restore(claims, releases)
+            raise
+        except VxswitchError as error:
+            log.error("the store refuses our MACs: %s", error)
+        finally:
+            self._flying.difference_update(claims, releases)
+            if not self._wishes:
+                self._idle.set()
+        return len(claims) + len(releases)
+
+    async def drained(self) -> None:
+        """Wait until nothing is left to announce."""
+        await self._idle.wait()
+
+    def _take(self) -> tuple[list[Key], list[Key]]:
+        """The next batch out of the queue, by age, leaving claims of ports that have spent their budget."""
+        claims: list[Key] = []
+        releases: list[Key] = []
+        now = self._clock()
+        for key, claim in list(self._wishes.items()):
+            if len(claims) + len(releases) >= BATCH:
+                break
+            row = self._local_row(key) if claim else None
+            if row is not None and row.hop is not None and not self._spend(row.hop, now):
+                continue
+            del self._wishes[key]
+            if row is not None:
+                claims.append(key)
+            elif not claim:
+                releases.append(key)
+        return claims, releases
+
+    def _restore(self, claims: list[Key], releases: list[Key]) -> None:
+        """Back into the queue, but for what has been wished anew meanwhile, and releases that were done."""
+        for key in claims:
+            self._wishes.setdefault(key, True)
+        for key in releases:
+            if key in self._flying:
+                self._wishes.setdefault(key, False)
+
+    def _spend(self, port: Hop, now: float) -> bool:
+        tokens, at = self._budgets.get(port, (CLAIM_BURST, now))
+        tokens = min(CLAIM_BURST, tokens + (now - at) * CLAIMS_PER_SECOND)
+        if tokens < 1.0:
+            return False
+        if len(self._budgets) > BATCH:
+            self._forget_full(now)
+        self._budgets[port] = (tokens - 1.0, now)
+        return True
+
+    def _forget_full(self, now: float) -> None:
+        """A port whose budget has filled up again needs no entry; so ports that are gone keep none either."""
+        refill = CLAIM_BURST / CLAIMS_PER_SECOND
+        self._budgets = {port: budget for port, budget in self._budgets.items() if now - budget[1] < refill}
+
+    # -- the answers -----------------------------------------------------------------------------------------------
+
+    async def _claim(self, keys: list[Key]) -> None:
+        macs = []
+        for key in keys:
+            row = self._local_row(key)
+            if row is not None:
+                macs.append(self._local_mac(key[0], row))
+        results = await self._store.claim(macs)
+        for claimed, result in zip(macs, results, strict=True):
+            self._answered((claimed.vni, claimed.mac), result)
+
+    def _answered(self, key: Key, result: ClaimResult) -> None:
+        if result.refused is None:
+            row = self._local_row(key)
+            if row is not None and result.row is not None:
+                row.rev, row.flags = result.row.rev, result.row.flags
+            return
+        self.refused[result.refused] = self.refused.get(result.refused, 0) + 1
+        log.warning("claim of %s in VNI %d refused: %s", format_mac(key[1]), key[0], result.refused)
+        if result.refused == "no_lease":
+            self._wishes.setdefault(key, True)
+        elif result.row is not None and key not in self._wishes:
+            self._put_back(result.row)
+
+    def _local_row(self, key: Key) -> Row | None:
+        table = self._fdb.tables.get(key[0])
+        row = table.rows.get(key[1]) if table is not None else None
+        return row if row is not None and row.hop is not None and row.hop.local else None
+
+    def _local_mac(self, vni: int, row: Row) -> LocalMac:
+        flags = ("sticky",) if row.source == "static" and "sticky" in row.flags else ()
+        if not isinstance(row.hop, LocalPort) or not (row.given or row.source == "static"):
+            return LocalMac(vni, row.mac, "frame")
+        return LocalMac(vni, row.mac, "attach", self._ips(row.hop.id) if row.given else (), flags)

@@ -1,0 +1,115 @@
+"""/metrics: everything that is counted anyway, read when somebody asks, in Prometheus's text form.
+
+A custom collector makes the families anew at each scrape; nothing is counted twice and the way of a frame knows nothing
+of it. Names are ``vxswitch_*``, base units, ``_total`` on counters, a reason is a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from vxswitch.control.views import Rooms, Views
+
+CONTENT_TYPE = "text/plain"
+
+_PORT_COUNTERS = ("rx_frames", "rx_bytes", "tx_frames", "tx_bytes")
+
+
+class Metrics(Collector):
+    """The collector, and the text of one scrape."""
+
+    def __init__(self, rooms: Rooms, views: Views) -> None:
+        self._rooms = rooms
+        self._views = views
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """One scrape."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: the families depend on what there is."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family with its samples now."""
+        yield from self._node()
+        yield from self._frames()
+        yield from self._networks()
+        yield from self._ports()
+        yield from self._store()
+
+    def _node(self) -> Iterator[Metric]:
+        status = self._views.status()
+        info = GaugeMetricFamily("vxswitch_info", "This node.", labels=("node", "version"))
+        info.add_metric((status["node"], status["version"]), 1)
+        yield info
+        yield GaugeMetricFamily("vxswitch_uptime_seconds", "Seconds since the start.", value=status["uptime"])
+        yield GaugeMetricFamily("vxswitch_degraded", "Reasons for being degraded.", value=len(status["degraded"]))
+
+    def _frames(self) -> Iterator[Metric]:
+        offered, delivered = self._rooms.plane.frames()
+        by_way = {"in": offered, "out": delivered}
+        yield _counter("vxswitch_frames", "Wire frames offered (in) and delivered (out).", "direction", by_way)
+        yield _counter("vxswitch_drops", "Wire frames dropped.", "reason", self._views.drops())
+        stats = self._rooms.plane.stats
+        yield CounterMetricFamily("vxswitch_flood_copies", "Copies made by flooding.", value=stats.copies)
+        yield CounterMetricFamily("vxswitch_fdb_refused", "MACs not learned: table full.", value=stats.fdb_refused)
+        yield CounterMetricFamily("vxswitch_fdb_evicted", "Rows that made room for others.", value=stats.fdb_evicted)
+
+    def _networks(self) -> Iterator[Metric]:
+        tables = sorted(self._rooms.fdb.tables.values(), key=lambda table: table.name)
+        yield _gauge("vxswitch_fdb_rows", "MACs known.", "network", {t.name: len(t.rows) for t in tables})
+        yield _gauge("vxswitch_flood_vteps", "VTEPs flooded to.", "network", {t.name: len(t.flood) for t in tables})
+        yield _gauge("vxswitch_suspended_vteps", "VTEPs left out.", "network", {t.name: t.suspended for t in tables})
+        states = dict.fromkeys(("up", "pending", "conflict"), 0)
+        for network in self._rooms.networks.by_name.values():
+            states[network.state] += 1
+        yield _gauge("vxswitch_networks", "Networks of this node.", "state", states)
+
+    def _ports(self) -> Iterator[Metric]:
+        ports = self._views.ports()
+        for name in _PORT_COUNTERS:
+            family = CounterMetricFamily(f"vxswitch_port_{name}", f"{name} of a port.", labels=("port", "network"))
+            for port in ports:
+                family.add_metric((port["id"], port["network"]), port[name])
+            yield family
+        drops = CounterMetricFamily("vxswitch_port_drops", "Dropped at a port.", labels=("port", "network", "reason"))
+        for port in ports:
+            for reason, count in port["drops"].items():
+                if count:
+                    drops.add_metric((port["id"], port["network"], reason), count)
+        yield drops
+
+    def _store(self) -> Iterator[Metric]:
+        status, counts = self._rooms.store.status(), self._rooms.store.counts
+        states = {state: int(status.state == state) for state in ("up", "degraded", "down", "static")}
+        yield _gauge("vxswitch_store_state", "1 for the store's state.", "state", states)
+        if status.rtt_ms is not None:
+            yield GaugeMetricFamily("vxswitch_store_rtt_seconds", "Last answer.", value=status.rtt_ms / 1e3)
+        yield _counter("vxswitch_resyncs", "Tables read anew from the store.", "reason", counts.resyncs)
+        yield _counter("vxswitch_store_errors", "Errors of the store.", "reason", counts.errors)
+        yield CounterMetricFamily("vxswitch_store_poisoned", "Values that make no sense.", value=counts.poisoned)
+        announcer = self._rooms.announcer
+        yield GaugeMetricFamily("vxswitch_claims_waiting", "MACs not announced yet.", value=announcer.backlog)
+        yield _counter("vxswitch_claims_refused", "Claims that were refused.", "reason", announcer.refused)
+
+
+def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=(label,))
+    for value, count in values.items():
+        family.add_metric((value,), count)
+    return family
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=(label,))
+    for value, count in values.items():
+        family.add_metric((value,), count)
+    return family

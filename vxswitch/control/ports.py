@@ -1,0 +1,382 @@
+"""The local ports of this node, from the descriptor that arrives to the namespace that vanishes.
+
+    host     joining a network opens ``vx-NAME``; leaving it removes it
+    start    each recorded port whose namespace is still the same is re-attached inside; a descriptor opened there keeps
+             the namespace alive, so ``watch`` looks once a second whether the recorded path still leads to it
+    gone     the TAP or its namespace has vanished: rows withdrawn and released, addresses given back, record removed
+    remove   the same, on request (``attaching``), and the device goes with its descriptor
+
+A port that is recorded but has no descriptor (its network is pending, or we may not enter its namespace) is "waiting":
+nothing forwards for it, its MAC stays claimed, and the same ``attach`` again brings it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vxswitch import config
+from vxswitch.control import portrecord
+from vxswitch.control.addresses import Addresses
+from vxswitch.control.doors import Clock, DataPlane, Opened, Taps
+from vxswitch.control.network import Network
+from vxswitch.control.networks import Networks
+from vxswitch.control.portrecord import PortRecord, derive_mac, host_port_id
+from vxswitch.control.state import StateDir
+from vxswitch.errors import ConflictError, NotFoundError, UsageError, VxswitchError
+from vxswitch.fdb import LocalPort, Table
+from vxswitch.model import PortSpec, format_mac
+from vxswitch.store.base import LocalMac
+
+log = logging.getLogger(__name__)
+
+_DOCUMENT = "ports"
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A port of this node. ``port`` None: waiting. ``fd`` belongs to the data plane; ``made``: in this start."""
+
+    record: PortRecord
+    port: LocalPort | None = None
+    fd: int = -1
+    offloads: int = 0
+    pinned: bool = False
+    made: bool = False
+
+    @property
+    def host(self) -> bool:
+        """The host's own port of its network."""
+        return self.record.netns is None
+
+
+class Ports:
+    """All local ports. ``limits`` may be replaced while they forward (``relimit``).
+
+    ``identity``: cluster and node, for derived MACs. ``release`` tells the store that we gave up a MAC, also one that
+    another node has by now.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        plane: DataPlane,
+        taps: Taps,
+        addresses: Addresses,
+        state: StateDir,
+        *,
+        identity: tuple[str, str],
+        limits: config.Limits,
+        max_macs: int,
+        clock: Clock,
+        release: Callable[[int, bytes], None],
+    ) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.limits = limits
+        self._networks = networks
+        self._plane = plane
+        self._taps = taps
+        self._addresses = addresses
+        self._state = state
+        self._identity = identity
+        self._max_macs = max_macs
+        self._clock = clock
+        self._release = release
+        self._strays: list[PortRecord] = []  # the host's own ports of an earlier life
+        self._saving = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- what others ask about ports -------------------------------------------------------------------------------
+
+    def given(self, vni: int, mac: bytes) -> LocalPort | None:
+        """The live port that this MAC was given to."""
+        entry = self.with_mac(vni, mac)
+        return entry.port if entry is not None else None
+
+    def expects(self, vni: int, mac: bytes) -> bool:
+        """A port with this MAC is recorded, but waits for its TAP."""
+        entry = self.with_mac(vni, mac)
+        return entry is not None and entry.port is None
+
+    def expected(self, vni: int) -> Iterator[LocalMac]:
+        """The MACs of ports that wait: they stay ours."""
+        name = self._networks.name_of(vni)
+        for entry in self.entries.values():
+            if entry.port is None and entry.record.network == name:
+                yield LocalMac(vni, entry.record.mac_bytes, "attach", self.ips(entry.record.id))
+
+    def ips(self, port_id: str) -> tuple[str, ...]:
+        """The addresses of a port, without their prefixes."""
+        entry = self.entries.get(port_id)
+        return tuple(ip.partition("/")[0] for ip in entry.record.ips) if entry is not None else ()
+
+    def ips_with(self, vni: int, mac: bytes) -> tuple[str, ...]:
+        """The addresses of the port that has this MAC."""
+        entry = self.with_mac(vni, mac)
+        return self.ips(entry.record.id) if entry is not None else ()
+
+    def owner_of(self, network: str, ip: str) -> bytes | None:
+        """The MAC of the port that has this address in the network."""
+        return next((e.record.mac_bytes for e in self.of(network) if ip in self.ips(e.record.id)), None)
+
+    def find(self, network: str, port_id: str) -> LocalPort:
+        """The live port of that id; NotFoundError."""
+        entry = self.entries.get(port_id)
+        if entry is None or entry.port is None or entry.record.network != network:
+            raise NotFoundError(f"network {network!r} has no live port {port_id!r}: see `vxswitch ports`")
+        return entry.port
+
+    def of(self, network: str) -> list[Entry]:
+        """The ports of one network."""
+        return [entry for entry in self.entries.values() if entry.record.network == network]
+
+    def with_mac(self, vni: int, mac: bytes) -> Entry | None:
+        """The port, waiting or not, that has this MAC."""
+        name, text = self._networks.name_of(vni), format_mac(mac)
+        return next((e for e in self.entries.values() if e.record.mac == text and e.record.network == name), None)
+
+    # -- the start -------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Read ``ports.json``: every container's port waits until its network is up."""
+        document = self._state.read(_DOCUMENT)
+        try:
+            records = portrecord.parse_records(document or [])
+        except UsageError as error:
+            self._state.move_aside(_DOCUMENT, str(error))
+            return
+        for record in records:
+            if record.netns is None:
+                self._strays.append(record)
+            else:
+                self.entries[record.id] = Entry(record)
+
+    async def started(self) -> None:
+        """All networks that can be up are: remove the host's own TAPs of networks that are not joined any more."""
+        for record in self._strays:
+            if record.network not in self._networks.by_name:
+                await asyncio.to_thread(self._taps.delete_host, record.ifname)
+        self._strays.clear()
+        await self.save()
+
+    def undo(self) -> None:
+        """The start has failed: TAPs that it made go with their descriptors."""
+        for entry in self.entries.values():
+            if entry.made:
+                self._taps.forget(entry.fd)
+
+    # -- networks come and go --------------------------------------------------------------------------------------
+
+    async def network_up(self, network: Network) -> None:
+        """Open the host's own port, and re-attach those that wait for this network."""
+        if self._networks.defaults.host_port:
+            await self._open_host(network)
+        for entry in [e for e in self.of(network.name) if e.port is None]:
+            await self._reattach(network, entry)
+
+    async def network_settled(self, network: Network) -> None:
+        """Reserve the addresses that were taken without asking the store, and give back what is owed to it."""
+        await self._addresses.flush()
+        for entry in [e for e in self.of(network.name) if e.record.ips]:
+            try:
+                await self._addresses.reserve(network, entry.record.id, entry.record.ips)
+            except ConflictError as error:
+                log.error("port %s: %s", entry.record.id, error)
+
+    async def network_changed(self, network: Network) -> None:
+        """Another MTU: the host's own TAP follows; inside a container it is not ours to change."""
+        assert network.table is not None
+        for entry in self.of(network.name):
+            if entry.host:
+                await asyncio.to_thread(self._taps.set_host_mtu, network.name, network.table.mtu)
+            else:
+                log.warning("port %s keeps its old MTU until it is attached again", entry.record.id)
+
+    async def network_down(self, network: Network) -> None:
+        """Remove every port of the network, its TAP too."""
+        entries = self.of(network.name)
+        for entry in entries:
+            await self.remove(entry)
+        await self._addresses.give_back(network.vni or 0, [e.record.id for e in entries if e.record.ips])
+        await self.save()
+
+    async def _open_host(self, network: Network) -> None:
+        table = network.table
+        assert table is not None
+        ifname = self._taps.host_name(network.name)
+        ident = host_port_id(network.name, ifname)
+        if ident in self.entries:
+            return
+        if any(e.host and e.record.ifname == ifname for e in self.entries.values()):
+            raise ConflictError(f"network {network.name!r}: its TAP would be {ifname}, which another network has")
+        mac = derive_mac(*self._identity, "host", ifname)
+        opened = await asyncio.to_thread(self._taps.open_host, network.name, mac, table.mtu)
+        record = PortRecord(id=ident, network=network.name, ifname=ifname, mac=format_mac(mac))
+        self.start(Entry(record), opened, table)
+
+    async def _reattach(self, network: Network, entry: Entry) -> None:
+        place, table = entry.record.place, network.table
+        assert place is not None and table is not None
+        try:
+            if not self._taps.same(place):
+                raise NotFoundError("its namespace is no more")
+            opened = await asyncio.to_thread(self._taps.reopen, place, entry.record.ifname)
+        except NotFoundError as error:
+            self.gone(entry, str(error))
+        except VxswitchError as error:
+            log.warning("port %s waits: %s", entry.record.id, error)
+        else:
+            entry.pinned = True
+            self.start(entry, opened, table)
+
+    def start(self, entry: Entry, opened: Opened, table: Table) -> None:
+        """Hand the descriptor to the data plane; its MAC is given to the port, and thereby announced."""
+        entry.fd, entry.offloads, entry.made = opened.fd, opened.offloads, opened.made
+        self.entries[entry.record.id] = entry
+        try:
+            entry.port = self._plane.add_port(self._spec(entry, table), opened.fd)
+        except BaseException:
+            del self.entries[entry.record.id]
+            os.close(opened.fd)
+            raise
+        table.install(entry.record.mac_bytes, entry.port, "learned", self._clock(), given=True)
+        log.info("port %s is up, MAC %s", entry.record.id, entry.record.mac)
+
+    def _spec(self, entry: Entry, table: Table) -> PortSpec:
+        record = entry.record
+        return PortSpec(
+            id=record.id,
+            vni=table.vni,
+            mac=record.mac_bytes,
+            antispoof=not entry.host and table.antispoof != "off",
+            max_macs=self._max_macs if entry.host else self.limits.port_macs,
+            bum_pps=self.limits.bum_pps,
+            bum_burst=self.limits.bum_burst,
+            rate_bits=record.rate,
+            pps=record.pps,
+            offloads=entry.offloads,
+        )
+
+    async def remove(self, entry: Entry) -> None:
+        """Take a port out, and its TAP with it."""
+        if entry.port is None and entry.record.place is not None:
+            await self._remove_waiting(entry)
+        elif entry.fd >= 0:
+            self._taps.forget(entry.fd)
+        self._drop(entry)
+        log.info("port %s is removed", entry.record.id)
+
+    async def _remove_waiting(self, entry: Entry) -> None:
+        """A TAP that nobody holds goes when somebody takes it and lets go of it."""
+        assert entry.record.place is not None
+        try:
+            opened = await asyncio.to_thread(self._taps.reopen, entry.record.place, entry.record.ifname)
+        except NotFoundError:
+            return
+        except VxswitchError as error:
+            log.warning("port %s: its TAP stays: %s", entry.record.id, error)
+            return
+        self._taps.forget(opened.fd)
+        os.close(opened.fd)
+
+    # -- gone ------------------------------------------------------------------------------------------------------
+
+    def on_gone(self, port: LocalPort) -> None:
+        """The data plane found that the TAP has vanished."""
+        entry = self.entries.get(port.id)
+        if entry is not None and entry.port is port:
+            self.gone(entry, "its TAP or namespace has vanished")
+
+    def watch(self) -> None:
+        """Once a second: namespaces that only our own descriptor keeps alive, and those that nothing tells us about."""
+        for entry in list(self.entries.values()):
+            place = entry.record.place
+            if place is None or (entry.port is not None and not entry.pinned) or self._taps.same(place):
+                continue
+            if entry.port is not None:
+                self._taps.forget(entry.fd)
+            self.gone(entry, "its namespace is no more")
+
+    def gone(self, entry: Entry, why: str, *, keep_addresses: bool = False) -> None:
+        """The port has vanished: forget it, and tell the store in the background."""
+        log.warning("port %s is gone: %s", entry.record.id, why)
+        vni = self.vni_of(entry)
+        self._drop(entry)
+        if entry.record.ips and vni is not None and not keep_addresses:
+            self._background(self._addresses.give_back(vni, [entry.record.id]))
+        self._background(self.save())
+
+    def _drop(self, entry: Entry) -> None:
+        """Out of the tables: the rows behind the port are withdrawn, and thereby released."""
+        self.entries.pop(entry.record.id, None)
+        if entry.port is not None:
+            self._plane.remove_port(entry.port)
+            entry.port, entry.fd = None, -1
+        vni = self.vni_of(entry)
+        if vni is not None:
+            self._release(vni, entry.record.mac_bytes)
+
+    # -- limits, views and files -----------------------------------------------------------------------------------
+
+    def relimit(self, limits: config.Limits) -> None:
+        """Limits and policy as configured now."""
+        self.limits = limits
+        for entry in self.entries.values():
+            network = self._networks.by_name.get(entry.record.network)
+            if entry.port is not None and network is not None and network.table is not None:
+                self._plane.update_port(entry.port, self._spec(entry, network.table))
+
+    def view(self) -> list[dict[str, Any]]:
+        """The rows of ``vxswitch ports``."""
+        return [self._view(entry) for _, entry in sorted(self.entries.items())]
+
+    def _view(self, entry: Entry) -> dict[str, Any]:
+        record, port = entry.record, entry.port
+        network = self._networks.by_name.get(record.network)
+        conflict = network is not None and network.state == "conflict"
+        return {
+            "id": record.id,
+            "network": record.network,
+            "vni": network.vni if network is not None else None,
+            "netns": record.netns,
+            "ifname": record.ifname,
+            "mac": record.mac,
+            "ips": list(record.ips),
+            "mtu": network.table.mtu if network is not None and network.table is not None else None,
+            "state": "waiting" if port is None else "conflict" if conflict else port.state,
+            "rx_frames": port.rx_frames if port else 0,
+            "rx_bytes": port.rx_bytes if port else 0,
+            "tx_frames": port.tx_frames if port else 0,
+            "tx_bytes": port.tx_bytes if port else 0,
+            "offloads": self._plane.offloads(port) if port else {},
+            "drops": port.counts.as_dict() if port else {},
+        }
+
+    async def finished(self) -> None:
+        """Wait for what was begun in the background."""
+        await asyncio.gather(*self._tasks)
+
+    async def save(self) -> None:
+        """Write ``ports.json``."""
+        async with self._saving:
+            document = portrecord.to_document([entry.record for entry in self.entries.values()])
+            await asyncio.to_thread(self._state.write, _DOCUMENT, document)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("ports: %r", task.exception())
+
+    def vni_of(self, entry: Entry) -> int | None:
+        """The VNI of the port's network, if that is joined and known."""
+        network = self._networks.by_name.get(entry.record.network)
+        return network.vni if network is not None else None

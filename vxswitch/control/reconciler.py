@@ -1,0 +1,301 @@
+"""The store's events, turned into rows of the tables: one copy of every claim, and of it one row per MAC.
+
+Each joined network has a ``Mirror``: the claims as the store has them, by MAC. An event changes the mirror first and
+then that MAC's row. A snapshot is compared with the mirror and handled as the same changes: nothing is ever emptied.
+
+Whose row it is decides:
+- ours: the local row is confirmed (it gets the rev), or claimed again if the claim is of an earlier start; a MAC that
+  is not here any more is released;
+- another node's: it stands behind that node's VTEP, if the node is a member that can be reached; else it waits in the
+  mirror until it is. A MAC that was local here has moved away, unless a claim of our own is still under way.
+
+A snapshot may have claims whose rev is beyond its own: the store has lost them, and still vouches for them until their
+owners had time to assert them again. They stand marked stale; our own among them are asserted at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vxswitch.control.doors import Clock
+from vxswitch.control.peers import Peers
+from vxswitch.fdb import Fdb, LocalPort, Row, Table
+from vxswitch.model import Claim, Claimed, Event, LeaseState, MemberJoined, MemberLeft, Snapshot, Withdrawn, format_mac
+
+log = logging.getLogger(__name__)
+
+
+class Announces(Protocol):
+    """What the reconciler asks of the announcer."""
+
+    def announce(self, vni: int, mac: bytes) -> None:
+        """Claim a MAC that stands behind a local port."""
+        ...
+
+    def release(self, vni: int, mac: bytes) -> None:
+        """Give back a MAC that is not here."""
+        ...
+
+    def pending(self, vni: int, mac: bytes) -> bool:
+        """A claim or release of the MAC is under way."""
+        ...
+
+
+class KnowsPorts(Protocol):
+    """What the reconciler asks about local ports."""
+
+    def given(self, vni: int, mac: bytes) -> LocalPort | None:
+        """The live port that this MAC was given to."""
+        ...
+
+    def expects(self, vni: int, mac: bytes) -> bool:
+        """A port with this MAC is recorded, but waits for its TAP."""
+        ...
+
+
+@dataclass(slots=True)
+class Mirror:
+    """One network as the store has it. ``unplaced``: MACs whose node is no VTEP that we could reach."""
+
+    rows: dict[bytes, Claim] = field(default_factory=dict)
+    rev: int = 0
+    unplaced: set[bytes] = field(default_factory=set)
+
+
+class Reconciler:
+    """Applies events, one at a time. ``uid`` and ``epoch`` say which claims are ours."""
+
+    ports: KnowsPorts
+
+    def __init__(
+        self,
+        fdb: Fdb,
+        peers: Peers,
+        announcer: Announces,
+        *,
+        uid: str,
+        epoch: int,
+        clock: Clock,
+    ) -> None:
+        self.mirrors: dict[int, Mirror] = {}
+        self.resyncs: Counter[str] = Counter()  # snapshots after the first one, by reason
+        self._fdb = fdb
+        self._peers = peers
+        self._announcer = announcer
+        self._uid = uid
+        self._epoch = epoch
+        self._clock = clock
+
+    def join(self, vni: int) -> None:
+        """Events of this network will come."""
+        self.mirrors.setdefault(vni, Mirror())
+
+    def leave(self, vni: int) -> None:
+        """We left: forget the network's claims and members."""
+        self.mirrors.pop(vni, None)
+        self._peers.forget(vni)
+
+    def apply(self, event: Event) -> None:
+        """One event of the store. Events of networks that are not joined (any more) are ignored."""
+        if isinstance(event, LeaseState):
+            self._leases(event)
+            return
+        vni = event.claim.vni if isinstance(event, Claimed) else event.vni
+        mirror, table = self.mirrors.get(vni), self._fdb.tables.get(vni)
+        if mirror is None or table is None:
+            return
+        match event:
+            case Claimed(claim):
+                if not _overtaken(mirror, claim.mac, claim.rev):
+                    self._accept(mirror, table, claim)
+            case Withdrawn(_, mac, rev):
+                if not _overtaken(mirror, mac, rev):
+                    self._withdrawn(mirror, table, mac, rev)
+            case MemberJoined():
+                self._joined(mirror, event)
+            case MemberLeft():
+                self._left(mirror, table, event.node)
+            case Snapshot():
+                self._snapshot(mirror, table, event)
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def put_back(self, claim: Claim) -> None:
+        """A claim of ours was refused: this is who has the MAC."""
+        mirror, table = self.mirrors.get(claim.vni), self._fdb.tables.get(claim.vni)
+        if mirror is not None and table is not None and claim.uid != self._uid:
+            mirror.rows[claim.mac] = claim
+            mirror.rev = max(mirror.rev, claim.rev)
+            self._place(mirror, table, claim)
+
+    def _accept(self, mirror: Mirror, table: Table, claim: Claim, *, stale: bool = False) -> None:
+        mirror.rows[claim.mac] = claim
+        if not stale:
+            mirror.rev = max(mirror.rev, claim.rev)
+        if table.learning != "control":
+            return
+        if claim.uid == self._uid:
+            self._ours(table, claim)
+        else:
+            self._theirs(mirror, table, claim, stale)
+
+    def _ours(self, table: Table, claim: Claim) -> None:
+        row = _local(table, claim.mac)
+        if row is not None and claim.epoch >= self._epoch:
+            row.rev, row.flags = claim.rev, claim.flags
+        elif self._announcer.pending(claim.vni, claim.mac):
+            return
+        elif row is not None:
+            self._announcer.announce(claim.vni, claim.mac)
+        elif not self.ports.expects(claim.vni, claim.mac):
+            self._announcer.release(claim.vni, claim.mac)
+
+    def _theirs(self, mirror: Mirror, table: Table, claim: Claim, stale: bool) -> None:
+        row = _local(table, claim.mac)
+        if row is not None:
+            newer = row.rev is not None and row.rev > claim.rev
+            if stale or newer or self._announcer.pending(claim.vni, claim.mac):
+                return
+            log.info("MAC %s of network %s moved away to node %s", format_mac(claim.mac), table.name, claim.node)
+        self._place(mirror, table, claim, stale=stale)
+
+    def _place(self, mirror: Mirror, table: Table, claim: Claim, *, stale: bool = False) -> None:
+        """Another node's claim as a row, or into waiting while its node cannot be reached. A static row stays."""
+        row = table.rows.get(claim.mac)
+        if row is not None and row.source == "static":
+            return
+        peer = self._peers.peer(claim.vni, claim.node)
+        if peer is None:
+            mirror.unplaced.add(claim.mac)
+            log.debug("MAC %s of network %s: node %s is not to be reached", claim.mac.hex(":"), table.name, claim.node)
+            if row is not None and row.source == "claimed":
+                table.withdraw(claim.mac)
+            return
+        mirror.unplaced.discard(claim.mac)
+        now = self._clock()
+        table.install(claim.mac, peer, "claimed", now, node=claim.node, rev=claim.rev, flags=claim.flags, stale=stale)
+
+    def _withdrawn(self, mirror: Mirror, table: Table, mac: bytes, rev: int) -> None:
+        mirror.rows.pop(mac, None)
+        mirror.rev = max(mirror.rev, rev)
+        mirror.unplaced.discard(mac)
+        if table.learning == "control":
+            self.remove(table, mac, rev)
+
+    def remove(self, table: Table, mac: bytes, rev: int) -> None:
+        """Only what a claim installed goes. A MAC that is here all the same is claimed (again)."""
+        row = table.rows.get(mac)
+        if row is not None and row.hop is not None and row.hop.local:
+            if not self._announcer.pending(table.vni, mac):
+                row.rev = None if row.rev is not None and rev >= row.rev else row.rev
+                self._announcer.announce(table.vni, mac)
+            return
+        if row is not None and row.source == "claimed":
+            table.withdraw(mac)
+        port = self.ports.given(table.vni, mac)
+        if port is not None and mac not in table.rows:
+            table.install(mac, port, "learned", self._clock(), given=True)
+
+    def reinstate(self, table: Table, mac: bytes) -> None:
+        """A static row is gone: who has the MAC by the store, or by having been given it, has it again."""
+        mirror = self.mirrors.get(table.vni)
+        claim = mirror.rows.get(mac) if mirror is not None else None
+        if mirror is not None and claim is not None and claim.uid != self._uid and table.learning == "control":
+            self._place(mirror, table, claim)
+        else:
+            self.remove(table, mac, 0)
+
+    def owner_of(self, vni: int, ip: str) -> bytes | None:
+        """The MAC that was claimed with this address."""
+        mirror = self.mirrors.get(vni)
+        return next((c.mac for c in mirror.rows.values() if ip in c.ips), None) if mirror is not None else None
+
+    def ips_of(self, vni: int, mac: bytes) -> tuple[str, ...]:
+        """The addresses that were claimed with this MAC."""
+        mirror = self.mirrors.get(vni)
+        claim = mirror.rows.get(mac) if mirror is not None else None
+        return claim.ips if claim is not None else ()
+
+    # -- members ---------------------------------------------------------------------------------------------------
+
+    def _joined(self, mirror: Mirror, event: MemberJoined) -> None:
+        mirror.rev = max(mirror.rev, event.rev)
+        changed = self._peers.join(event.vni, event.node)
+        self._peers.refresh(event.vni)
+        if changed or mirror.unplaced:
+            self._place_all(event.node.name)
+
+    def _left(self, mirror: Mirror, table: Table, name: str) -> None:
+        self._peers.leave(table.vni, name)
+        self._peers.refresh(table.vni)
+        self._place_rows(mirror, table, name)
+
+    def _leases(self, event: LeaseState) -> None:
+        judged = self._peers.judge(event)
+        for name in (*judged.gone, *judged.back):
+            self._place_all(name)
+
+    def _place_all(self, node: str) -> None:
+        """The node's VTEP or state changed: look again at its rows, in every network."""
+        for vni, mirror in self.mirrors.items():
+            table = self._fdb.tables.get(vni)
+            if table is not None:
+                self._place_rows(mirror, table, node)
+
+    def _place_rows(self, mirror: Mirror, table: Table, node: str) -> None:
+        if table.learning != "control":
+            return
+        for claim in [c for c in mirror.rows.values() if c.node == node and c.uid != self._uid]:
+            if _local(table, claim.mac) is None:
+                self._place(mirror, table, claim)
+
+    # -- snapshots -------------------------------------------------------------------------------------------------
+
+    def _snapshot(self, mirror: Mirror, table: Table, event: Snapshot) -> None:
+        if mirror.rev:
+            self.resyncs[event.reason] += 1
+            log.info("network %s read anew from the store (%s), rev %d", table.name, event.reason, event.rev)
+        self._compare_members(mirror, table, event)
+        fresh = {claim.mac: claim for claim in event.rows if claim.uid != self._uid or claim.rev <= event.rev}
+        for mac in [mac for mac in mirror.rows if mac not in fresh]:
+            self._withdrawn(mirror, table, mac, event.rev)
+        mirror.rev = event.rev
+        for mac, claim in fresh.items():
+            if mirror.rows.get(mac) != claim or mac in mirror.unplaced or claim.uid == self._uid:
+                self._accept(mirror, table, claim, stale=claim.rev > event.rev)
+        self._assert_missing(mirror, table)
+
+    def _compare_members(self, mirror: Mirror, table: Table, event: Snapshot) -> None:
+        for name in self._peers.members(table.vni) - {record.name for record in event.members}:
+            self._left(mirror, table, name)
+        moved = [record.name for record in event.members if self._peers.join(table.vni, record)]
+        self._peers.refresh(table.vni)
+        for name in moved:
+            self._place_all(name)
+
+    def _assert_missing(self, mirror: Mirror, table: Table) -> None:
+        """Local MACs that the store does not have under our name."""
+        if table.on_local is None:
+            return
+        for mac, row in table.rows.items():
+            if row.hop is None or not row.hop.local or self._announcer.pending(table.vni, mac):
+                continue
+            claim = mirror.rows.get(mac)
+            if claim is None or claim.uid != self._uid:
+                row.rev = None
+                self._announcer.announce(table.vni, mac)
+
+
+def _overtaken(mirror: Mirror, mac: bytes, rev: int) -> bool:
+    """The answer to a claim of our own has told something later already."""
+    known = mirror.rows.get(mac)
+    return known is not None and rev < known.rev <= mirror.rev
+
+
+def _local(table: Table, mac: bytes) -> Row | None:
+    """The MAC's row, if it stands behind a local port."""
+    row = table.rows.get(mac)
+    return row if row is not None and row.hop is not None and row.hop.local else None

@@ -1,0 +1,141 @@
+"""The rooms, made in the order in which they need each other, and handed to each other where they need each other both.
+
+Nothing runs here yet: ``serving`` starts and ends what this makes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vxswitch import __version__
+from vxswitch.config import Config
+from vxswitch.control.addresses import Addresses
+from vxswitch.control.announcer import Announcer
+from vxswitch.control.attaching import Attaching
+from vxswitch.control.networks import Networks
+from vxswitch.control.peers import Peers
+from vxswitch.control.ports import Ports
+from vxswitch.control.reconciler import Reconciler
+from vxswitch.control.state import StateDir
+from vxswitch.control.views import Rooms
+from vxswitch.control.vteps import VtepWatch
+from vxswitch.dataplane.bucket import Bucket
+from vxswitch.dataplane.plane import Plane
+from vxswitch.dataplane.sockets import UnderlayOptions
+from vxswitch.fdb import Fdb, LocalPort
+from vxswitch.model import NodeRecord, PortSpec
+from vxswitch.store.base import Store
+from vxswitch.switch.door import OwnVteps
+from vxswitch.switch.kernel import KernelTaps
+
+clock = time.monotonic
+
+
+class LivePlane(Plane):
+    """A data plane whose ports' limits may change while they forward (SIGHUP)."""
+
+    def update_port(self, port: LocalPort, spec: PortSpec) -> None:
+        """Other limits and policy for a port; what its rate buckets have left is forgotten."""
+        tap = self.ports.get(port.id)
+        if tap is not None:
+            tap.antispoof, tap.max_macs = spec.antispoof, spec.max_macs
+            tap.bum = Bucket(spec.bum_pps, spec.bum_burst, self.clock())
+            tap.table.changed()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was made: the rooms that there is to tell about, and what only the process itself uses."""
+
+    rooms: Rooms
+    attaching: Attaching
+
+
+def make_plane(
+    config: Config, on_port_gone: Callable[[LocalPort], None], on_bug: Callable[[Exception], None]
+) -> LivePlane:
+    """The data plane, without VTEPs and ports yet, as a guest of the running loop."""
+    loop = asyncio.get_running_loop()
+    settings = config.underlay
+    options = UnderlayOptions(
+        send_sockets=settings.send_sockets,
+        ttl=settings.ttl,
+        receive_buffer=settings.receive_buffer,
+        send_buffer=settings.send_buffer,
+        accept_fragments=settings.accept_fragments,
+        strict_reserved=settings.strict_reserved,
+        udp_checksum=settings.udp_checksum == "on",
+        udp6_zero_rx=settings.udp6_zero_rx,
+        copy_dscp=settings.copy_dscp,
+        busy_poll=settings.busy_poll / 1e6,
+    )
+    return LivePlane(
+        Fdb(),
+        options,
+        clock=clock,
+        call_soon=loop.call_soon,
+        add_reader=loop.add_reader,
+        remove_reader=loop.remove_reader,
+        on_port_gone=on_port_gone,
+        on_bug=on_bug,
+    )
+
+
+def build(config: Config, state: StateDir, own: OwnVteps, plane: LivePlane, store: Store) -> Built:
+    """Everything that control consists of."""
+    node = NodeRecord(config.node.name, state.uid, state.epoch, own.vteps, __version__)
+    identity = (config.node.cluster, config.node.name)
+    fdb, taps = plane.fdb, KernelTaps()
+    peers = Peers(fdb, uid=state.uid, own=own.vteps, grace=config.timers.grace, clock=clock)
+    announcer = Announcer(
+        fdb,
+        store,
+        clock=clock,
+        ips=lambda port: ports.ips(port),
+        expected=lambda vni: ports.expected(vni),
+        put_back=lambda claim: reconciler.put_back(claim),
+    )
+    reconciler = Reconciler(fdb, peers, announcer, uid=state.uid, epoch=state.epoch, clock=clock)
+    networks = Networks(
+        fdb,
+        store,
+        peers,
+        announcer,
+        reconciler,
+        state,
+        defaults=config.networks,
+        max_macs=config.fdb.max_macs,
+        auto_mtu=lambda: own.mtu,
+        stats=plane.stats,
+    )
+    addresses = Addresses(store, config.node.name)
+    ports = Ports(
+        networks,
+        plane,
+        taps,
+        addresses,
+        state,
+        identity=identity,
+        limits=config.limits,
+        max_macs=config.fdb.max_macs,
+        clock=clock,
+        release=announcer.release,
+    )
+    networks.follower = reconciler.ports = ports
+    rooms = Rooms(
+        node=node,
+        fdb=fdb,
+        plane=plane,
+        store=store,
+        networks=networks,
+        peers=peers,
+        ports=ports,
+        announcer=announcer,
+        reconciler=reconciler,
+        vteps=VtepWatch(plane, own.vteps),
+        clock=clock,
+    )
+    return Built(rooms, Attaching(ports, networks, addresses, taps, identity=identity))

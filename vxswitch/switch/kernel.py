@@ -1,0 +1,85 @@
+"""The privileged room as ports see it (``control.doors.Taps``): TAPs opened, taken over, accepted and let go of.
+
+A TAP of ours that nobody holds is an orphan of an earlier life and is taken over; one that somebody holds is theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from vxswitch.attach import link, netns, tap
+from vxswitch.control.doors import Opened, Place
+from vxswitch.errors import ConflictError, NotFoundError, VxswitchError
+
+
+class KernelTaps:
+    """``control.doors.Taps`` on this host's kernel."""
+
+    def host_name(self, network: str) -> str:
+        """See ``control.doors.Taps``, as for all methods."""
+        return tap.host_name(network)
+
+    def open_host(self, network: str, mac: bytes, mtu: int) -> Opened:
+        name = tap.host_name(network)
+        fd, made = _make_or_take_over(name)
+        try:
+            offloads = tap.prepare(fd)
+            link.configure_host(name, mtu, mac, alias=link.alias_of(network))
+        except BaseException:
+            if made:
+                self.forget(fd)
+            os.close(fd)
+            raise
+        return Opened(fd, offloads, made)
+
+    def set_host_mtu(self, network: str, mtu: int) -> None:
+        link.set_mtu(tap.host_name(network), mtu)
+
+    def accept(self, fd: int, name: str | None) -> Opened:
+        tap.verify_passed(fd, name)
+        own = tap.duplicate(fd)
+        try:
+            return Opened(own, tap.prepare(own))
+        except BaseException:
+            os.close(own)
+            raise
+
+    def reopen(self, place: Place, ifname: str) -> Opened:
+        where = _netns(place)
+        found = link.link_info(ifname, where)
+        if found is None or not found.is_tap:
+            raise NotFoundError(f"there is no TAP {ifname} in {place.path} any more")
+        if not found.orphan:
+            raise ConflictError(f"TAP {ifname} in {place.path} is in use by another process")
+        with netns.enter(where):
+            fd = tap.reattach(ifname)
+        try:
+            return Opened(fd, tap.prepare(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def same(self, place: Place) -> bool:
+        return netns.same(_netns(place))
+
+    def forget(self, fd: int) -> None:
+        with contextlib.suppress(VxswitchError):  # gone already
+            tap.set_persist(fd, False)
+
+    def delete_host(self, name: str) -> None:
+        link.delete(name)
+
+
+def _make_or_take_over(name: str) -> tuple[int, bool]:
+    try:
+        return tap.create(name), True
+    except ConflictError:
+        found = link.link_info(name)
+        if found is None or not found.orphan:
+            raise
+    return tap.reattach(name), False
+
+
+def _netns(place: Place) -> netns.Netns:
+    return netns.Netns(place.path, place.inode, place.pid)

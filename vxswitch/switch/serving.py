@@ -1,0 +1,247 @@
+"""The life of the process: configuration in, ``ready`` on stdout, frames until a signal, and nothing half-started.
+
+    start   state directory locked -> VTEPs here and bound -> store begins -> networks and ports -> sockets -> ready
+    run     tasks: the store's events, claims, networks to settle; timers: ageing, housekeeping
+    SIGHUP  the configuration is read again; what may change while frames flow does, the rest is named
+    end     SIGTERM, SIGINT: the lease is given up, rows and TAPs stay (--purge: they go); 1 if a task cannot live
+
+Whatever fails on the way to ``ready`` undoes what was opened, newest first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from contextlib import AsyncExitStack
+
+import uvloop
+
+from vxswitch import config as configuration
+from vxswitch.attach import kernel_cut, underlay
+from vxswitch.attach.server import AttachServer
+from vxswitch.config import Config
+from vxswitch.control import logs
+from vxswitch.control.api import Api, give_to_group
+from vxswitch.control.background import Supervisor
+from vxswitch.control.notify import notify, watchdog_seconds
+from vxswitch.control.state import StateDir
+from vxswitch.control.views import Rooms, Views
+from vxswitch.errors import VxswitchError
+from vxswitch.fdb import LocalPort
+from vxswitch.model import Vtep
+from vxswitch.store.base import Store
+from vxswitch.store.open import open_store
+from vxswitch.switch.compose import Built, LivePlane, build, clock, make_plane
+from vxswitch.switch.door import own_vteps
+
+log = logging.getLogger(__name__)
+
+STORE_PATIENCE = 1.0  # seconds that the start waits for a store that has not said yet how it is
+HOUSEKEEPING = 0.25
+_WATCH_EVERY = 4  # housekeepings: once a second
+_AGE_SLICES = 64
+
+
+def serve(config: Config) -> int:
+    """Run the switch until it is told to end; its exit code. VxswitchError: it did not come up."""
+    logs.setup(config.log.level, config.log.format)
+    return uvloop.run(Switch(config).run())
+
+
+class Switch:
+    """One running switch."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.tasks = Supervisor()
+        self._stop = asyncio.Event()
+        self._hangup = asyncio.Event()
+        self._bugs: set[str] = set()
+        self._built: Built | None = None
+        self._ticks = 0
+
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms, once they are built."""
+        assert self._built is not None
+        return self._built.rooms
+
+    async def run(self) -> int:
+        """Start, serve, end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._say_ready()
+            await self._until_told()
+            notify("STOPPING=1")
+            if self.config.purge:
+                await self.rooms.networks.purge()
+        return 1 if self.tasks.fatal.is_set() else 0
+
+    # -- the start -----------------------------------------------------------------------------------------------------
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """Everything up to ``ready``; what is opened goes onto the stack that closes it."""
+        config = self.config
+        state = StateDir(config.node.state_dir)
+        stack.callback(state.close)
+        own = await asyncio.to_thread(own_vteps, config.underlay)
+        plane = make_plane(config, self._on_port_gone, self._on_bug)
+        stack.callback(plane.close)
+        await self._bind(plane, own.vteps)
+        await self._open_door(plane)
+        store = open_store(
+            url=config.store.url,
+            password=config.store.password,
+            cluster=config.node.cluster,
+            state_dir=config.node.state_dir,
+            lease=config.timers.lease,
+            beat=config.timers.beat,
+        )
+        self._built = build(config, state, own, plane, store)
+        await self._join(stack, store)
+        await self._listen(stack, self._built)
+
+    async def _bind(self, plane: LivePlane, vteps: tuple[Vtep, ...]) -> None:
+        for count in range(1, len(vteps) + 1):  # one by one, so that an error names its VTEP
+            try:
+                plane.set_vteps(vteps[:count])
+            except OSError as error:
+                raise await asyncio.to_thread(underlay.bind_error, vteps[count - 1], error) from None
+
+    async def _open_door(self, plane: LivePlane) -> None:
+        wanted = self.config.underlay.kernel_cut
+        if wanted == "off":
+            return
+        try:
+            plane.open_door(*await asyncio.to_thread(kernel_cut.open_door))
+        except VxswitchError as error:
+            if wanted == "on":
+                raise
+            log.info("super-frames are cut here: %s", error)
+
+    async def _join(self, stack: AsyncExitStack, store: Store) -> None:
+        """The store begins, networks and ports come up. If that fails, the TAPs that were made go again."""
+        rooms, config = self.rooms, self.config
+        stack.push_async_callback(self._close_store, store)
+        await store.start(rooms.node, rooms.announcer.reassert)
+        stack.push_async_callback(self.tasks.stop)
+        self.tasks.start("store events", self._follow)
+        self.tasks.start("claims", rooms.announcer.run)
+        rooms.ports.load()
+        try:
+            await rooms.networks.start(config.joined, config.underlay.peers, STORE_PATIENCE)
+            await rooms.ports.started()
+        except BaseException:
+            rooms.ports.undo()
+            raise
+        self.tasks.start("networks", rooms.networks.run)
+        self.tasks.start("reload", self._reload_on_hangup)
+        self.tasks.every(lambda: HOUSEKEEPING, "housekeeping", self._housekeeping)
+        self.tasks.every(lambda: self.config.fdb.age / _AGE_SLICES, "ageing", self._age)
+
+    async def _listen(self, stack: AsyncExitStack, built: Built) -> None:
+        node, metrics = self.config.node, self.config.metrics
+        api = Api(built.rooms, Views(built.rooms), built.attaching)
+        server = AttachServer(str(node.attach_socket), built.attaching.handle)
+        stack.push_async_callback(api.close)
+        stack.push_async_callback(server.close)
+        try:
+            await api.start(node.socket, node.socket_group)
+            await server.start()
+            give_to_group(node.attach_socket, node.socket_group)
+            if metrics.listen is not None:
+                await api.start_metrics(metrics.listen.address, metrics.listen.port)
+        except BaseException:
+            built.rooms.ports.undo()
+            raise
+
+    def _say_ready(self) -> None:
+        node = self.rooms.node
+        gc.collect()
+        gc.freeze()
+        print(
+            f"ready node={node.name} vtep={','.join(map(str, node.vteps))} socket={self.config.node.socket}", flush=True
+        )
+        notify("READY=1", f"STATUS=node {node.name}")
+        if (seconds := watchdog_seconds()) is not None:
+            self.tasks.every(lambda: seconds, "watchdog", lambda: notify("WATCHDOG=1"))
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    async def _until_told(self) -> None:
+        told = [asyncio.ensure_future(event.wait()) for event in (self._stop, self.tasks.fatal)]
+        await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in told:
+            waiting.cancel()
+
+    async def _follow(self) -> None:
+        """The store's events, one by one; one that cannot be understood must not hold up the others."""
+        async for event in self.rooms.store.events():
+            try:
+                self.rooms.reconciler.apply(event)
+            except Exception:
+                log.exception("event of the store ignored: %.200r", event)
+
+    def _housekeeping(self) -> None:
+        rooms = self.rooms
+        rooms.plane.poll(clock())
+        self._ticks += 1
+        if self._ticks % _WATCH_EVERY == 0:
+            rooms.vteps.check()
+            rooms.ports.watch()
+
+    def _age(self) -> None:
+        now = clock()
+        for table in self.rooms.fdb.tables.values():
+            table.age(now, self.config.fdb.age)
+
+    def _on_port_gone(self, port: LocalPort) -> None:
+        self.rooms.ports.on_gone(port)
+
+    def _on_bug(self, error: Exception) -> None:
+        """A callback of the data plane has raised: told once per kind, with the way it took."""
+        kind = repr(error)
+        if kind not in self._bugs and len(self._bugs) < 100:
+            self._bugs.add(kind)
+            log.error("bug in the data plane: %s", kind, exc_info=error)
+
+    # -- SIGHUP --------------------------------------------------------------------------------------------------------
+
+    async def _reload_on_hangup(self) -> None:
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            fresh, refused = configuration.reload(self.config, os.environ)
+        except VxswitchError as error:
+            log.error("SIGHUP: nothing has changed: %s", error)
+            return
+        before, self.config = self.config, fresh
+        rooms = self.rooms
+        logs.set_level(fresh.log.level)
+        rooms.peers.grace = fresh.timers.grace
+        rooms.networks.set_peers(fresh.underlay.peers)
+        refused += await rooms.networks.reload(fresh.joined, fresh.networks)
+        rooms.ports.relimit(fresh.limits)
+        if (before.timers.lease, before.timers.beat) != (fresh.timers.lease, fresh.timers.beat):
+            refused.append("timers.lease and timers.beat")
+        for key in refused:
+            log.error("SIGHUP: %s cannot change while the switch runs: left as it was", key)
+        log.info("SIGHUP: configuration read again")
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def _close_store(self, store: Store) -> None:
+        for table in self.rooms.fdb.tables.values():
+            table.on_local = None  # our rows stay in the store: what the ports do from here on is not announced
+        await store.close(leave=True)
