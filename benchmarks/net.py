@@ -1,0 +1,133 @@
+"""Data planes side by side on one machine: `make bench-quick`, `make bench`.
+
+For each kind of underlay every peer gets a lab of its own, and all of them stand at the same time. Each round
+measures every peer once, and the order turns with the round: a drift of the machine meets everybody. Only one
+test runs at a time. What is reported is the median over the rounds, its spread, and ratios within this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks import figures, peers
+from benchmarks.facts import facts
+from benchmarks.peers import Pair, Peer
+from benchmarks.report import Results, table
+from vxswitch.lab import Lab, LabError
+from vxswitch.lab.verbs import ending_by_signals
+
+UNDERLAYS = {"plain": False, "wire-like": True}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Run, print, write; 0 unless something failed."""
+    args = _arguments()
+    ending_by_signals()
+    begun, results, about = time.monotonic(), Results(), facts()
+    if float(str(about["load_before"])) > 0.5:
+        print(f"note: the machine was busy before the run (load {about['load_before']:.1f})", flush=True)
+    chosen = _available(args.peers, peers.QUICK if args.quick else peers.ALL, results)
+    measurements = figures.QUICK if args.quick else figures.FULL
+    for underlay in args.underlays:
+        _measure(underlay, chosen, measurements, args.rounds, results)
+    for line in table(results, {peer.name: peer.title for peer in peers.ALL}):
+        print(line)
+    seconds = time.monotonic() - begun
+    path = _write(args, {"schema": 1, "seconds": seconds, "rounds": args.rounds, "facts": about, **results.as_json()})
+    print(f"\n{seconds:.0f} s, written to {path}")
+    return 1 if results.failures else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.net", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer peers and figures, under 3 minutes")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds over all peers (default 3)")
+    parser.add_argument("--peers", type=_words, metavar="A,B", help="only these (default: all that are there)")
+    parser.add_argument("--underlays", type=_words, default=list(UNDERLAYS), help="default: plain,wire-like")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: benchmarks/results/KIND-DATE.json")
+    return parser.parse_args()
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _available(names: list[str] | None, offered: tuple[type[Peer], ...], results: Results) -> list[type[Peer]]:
+    """The peers that can be measured here; the reasons for the others go into the results."""
+    chosen = [peer for peer in peers.ALL if peer.name in names] if names else list(offered)
+    for peer in chosen:
+        if (reason := peer.missing()) is not None:
+            results.skipped[peer.name] = reason
+            print(f"skipping {peer.title}: {reason}", flush=True)
+    return [peer for peer in chosen if peer.name not in results.skipped]
+
+
+def _measure(
+    underlay: str,
+    chosen: list[type[Peer]],
+    measurements: tuple[figures.Measurement, ...],
+    rounds: int,
+    results: Results,
+) -> None:
+    with ExitStack() as stack:
+        standing: list[tuple[Peer, Pair]] = []
+        for kind in chosen:
+            try:
+                begun = time.monotonic()
+                standing.append(_stand(stack, kind, wire_like=UNDERLAYS[underlay]))
+                results.add(underlay, kind.name, {"start": time.monotonic() - begun})
+            except LabError as error:
+                results.failures.append(f"{underlay} {kind.name}: {error}")
+                print(f"{underlay:<10} {kind.name:<12} cannot be set up: {error}", flush=True)
+        for number in range(rounds):
+            turn = number % max(1, len(standing))
+            for peer, pair in standing[turn:] + standing[:turn]:
+                where = f"{underlay:<10} round {number + 1}/{rounds}  {peer.name:<12}"
+                _one_round(where, peer, pair, underlay, measurements, results)
+
+
+def _stand(stack: ExitStack, kind: type[Peer], *, wire_like: bool) -> tuple[Peer, Pair]:
+    peer = kind(stack.enter_context(Lab(hosts=2, direct=True, wire_like=wire_like)))
+    stack.callback(peer.stop)
+    pair = peer.start()
+    peer.wait(pair)
+    return peer, pair
+
+
+def _one_round(
+    where: str,
+    peer: Peer,
+    pair: Pair,
+    underlay: str,
+    measurements: tuple[figures.Measurement, ...],
+    results: Results,
+) -> None:
+    for measurement in measurements:
+        try:
+            values = measurement.run(peer, pair)
+        except LabError as error:
+            results.failures.append(f"{underlay} {peer.name} {measurement.title}: {error}")
+            print(f"{where} {measurement.title}: {error}", flush=True)
+            continue
+        results.add(underlay, peer.name, values)
+        shown = (figures.FIGURES[name].show(value) for name, value in values.items())
+        print(f"{where} {measurement.title:<15} {', '.join(shown)}", flush=True)
+
+
+def _write(args: argparse.Namespace, report: dict[str, object]) -> Path:
+    kind = "quick" if args.quick else "full"
+    path: Path = args.out or RESULTS / f"{kind}-{datetime.now():%Y%m%d-%H%M}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

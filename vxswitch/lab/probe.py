@@ -1,0 +1,178 @@
+"""Ping with a verdict, once or in the background while something else happens.
+
+`ping` runs in the namespace of the source; only its output comes back. Times are those that it takes itself:
+round trips, and with `-D` the wall clock at each reply, so no polling of ours blurs a gap or a recovery.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from vxswitch.lab.netns import Namespace
+from vxswitch.lab.owner import LabError
+
+_REPLY = re.compile(r"^\[(?P<at>\d+\.\d+)\] .*icmp_seq=(?P<seq>\d+) .*time=(?P<ms>[\d.]+) ms(?P<dup> \(DUP!\))?", re.M)
+_SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """What came back: times in seconds; the tuples have one value per reply, in order of arrival."""
+
+    sent: int
+    received: int
+    duplicates: int
+    sequence: tuple[int, ...]
+    at: tuple[float, ...]
+    rtts: tuple[float, ...]
+
+    @property
+    def lost(self) -> int:
+        return self.sent - self.received
+
+    def quantile(self, q: float) -> float:
+        """The q-quantile (0..1) of the round-trip times in seconds; LabError when nothing came back."""
+        if not self.rtts:
+            raise LabError(f"no reply to {self.sent} pings")
+        ordered = sorted(self.rtts)
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+    def longest_gap(self) -> float:
+        """The longest time in seconds between two replies."""
+        return max((b - a for a, b in zip(self.at, self.at[1:], strict=False)), default=0.0)
+
+
+def ping(
+    source: Namespace,
+    address: str,
+    *,
+    count: int = 3,
+    interval: float = 0.01,
+    size: int = 56,
+    df: bool = False,
+    wait: float = 1.0,
+) -> PingResult:
+    """Ping `address` with `size` bytes of ICMP payload; `df` forbids fragmentation.
+
+    `interval` between probes and `wait` for a reply are in seconds.
+    """
+    argv = ["ping", "-n", "-D", "-c", str(count), "-i", f"{interval:g}", "-s", str(size), "-W", f"{wait:g}"]
+    argv += ["-M", "do"] if df else []
+    timeout = count * (interval + wait) + 5.0
+    done = source.run([*argv, address], check=False, timeout=timeout)
+    if not _SUMMARY.search(done.stdout):
+        raise LabError(f"ping {address} from {source.label}: {done.stderr.strip() or done.stdout.strip()}")
+    return parse_ping(done.stdout)
+
+
+def parse_ping(output: str) -> PingResult:
+    """Read the output of iputils `ping -D`."""
+    summary = _SUMMARY.search(output)
+    if summary is None:
+        raise LabError(f"ping printed no summary: {output[-500:]!r}")
+    replies = list(_REPLY.finditer(output))
+    first = [reply for reply in replies if not reply["dup"]]
+    return PingResult(
+        sent=int(summary[1]),
+        received=int(summary[2]),
+        duplicates=len(replies) - len(first),
+        sequence=tuple(int(reply["seq"]) for reply in first),
+        at=tuple(float(reply["at"]) for reply in first),
+        rtts=tuple(float(reply["ms"]) / 1e3 for reply in first),
+    )
+
+
+class LossMeter:
+    """Pings in the background while something else happens; `stop` tells what was lost.
+
+    Use as a context manager; `result` is there after the block.
+    """
+
+    def __init__(self, source: Namespace, address: str, interval: float = 0.02) -> None:
+        self.source = source
+        self.address = address
+        self.interval = interval
+        self._process: subprocess.Popen[bytes] | None = None
+        self._result: PingResult | None = None
+
+    @property
+    def result(self) -> PingResult:
+        if self._result is None:
+            raise LabError("the loss meter has not been stopped")
+        return self._result
+
+    def __enter__(self) -> Self:
+        argv = ["ping", "-n", "-D", "-W", "1", "-i", f"{self.interval:g}", self.address]
+        self._process = self.source.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._output = bytearray()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.stop()
+        elif self._process is not None:
+            self.source.end(self._process)
+
+    def first_reply(self, timeout: float) -> float:
+        """Wall-clock time of the first reply; waits for it at most `timeout` seconds."""
+        return self._reply(0, timeout)
+
+    def next_reply(self, timeout: float) -> float:
+        """Wall-clock time of the first reply that comes after this call."""
+        while self._drain(0.0):
+            pass
+        return self._reply(len(_REPLY.findall(self._text())), timeout)
+
+    def _reply(self, number: int, timeout: float) -> float:
+        deadline = time.monotonic() + timeout
+        while len(replies := _REPLY.findall(self._text())) <= number:
+            left = deadline - time.monotonic()
+            if left <= 0 or (not self._drain(left) and self._running().poll() is not None):
+                raise LabError(f"no reply from {self.address} to {self.source.label} within {timeout:g} s")
+        return float(replies[number][0])
+
+    def _text(self) -> str:
+        return self._output.decode(errors="replace")
+
+    def _drain(self, timeout: float) -> bool:
+        """Take what ping prints, waiting at most `timeout` seconds for it; False when nothing came."""
+        stream = self._running().stdout
+        assert stream is not None
+        if not select.select([stream], [], [], timeout)[0]:
+            return False
+        piece = os.read(stream.fileno(), 65536)
+        self._output += piece
+        return bool(piece)
+
+    def stop(self) -> PingResult:
+        """SIGINT, as Ctrl-C: ping prints its summary. The last probe, if still on its way, is not counted."""
+        process = self._running()
+        process.send_signal(signal.SIGINT)
+        try:
+            rest, words = process.communicate(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            rest, words = process.communicate()
+        self._process = None
+        output = (bytes(self._output) + rest).decode(errors="replace")
+        if not _SUMMARY.search(output):
+            raise LabError(f"ping {self.address} from {self.source.label}: {words.decode(errors='replace')}")
+        result = parse_ping(output)
+        under_way = result.received > 0 and result.sent == result.sequence[-1] + 1
+        self._result = replace(result, sent=result.sent - under_way)
+        return self._result
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise LabError("the loss meter is not running")
+        return self._process
