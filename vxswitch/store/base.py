@@ -1,0 +1,157 @@
+"""The contract of a store: who has which MAC. Everything else in the switch knows only this file.
+
+A store holds soft state that its owner re-asserts. Each call either does what it says or raises
+StoreUnavailableError (try again later: the caller keeps a journal), ConflictError or UsageError (asking again will
+not help). No call takes longer than its timeout; none is ever made from the way of a frame.
+
+``start`` says who we are and begins connecting in the background; it never waits for the store. ``events`` yields,
+for as long as the switch runs and through every reconnect, one ``Snapshot`` per joined VNI whenever continuity
+cannot be proved, then ``Claimed``/``Withdrawn``/``MemberJoined``/``MemberLeft`` in rev order without gaps, and a
+``LeaseState`` after each heartbeat, about the nodes that are members or own rows of joined VNIs. The consumer diffs a
+snapshot against what it has. After a store lost its data a snapshot still has the rows whose owners have not had the
+time to claim again, with revs beyond its own; those that do not come back in time are withdrawn.
+
+Membership and claims are kept by the store object: what was joined and claimed is asserted again after every
+reconnect (``reassert`` asks the switch for the truth about its ports, because only the ports know).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from vxswitch.model import Claim, Event, NetworkRecord, NodeRecord
+
+StoreState = Literal["up", "degraded", "down", "static"]
+Evidence = Literal["attach", "garp", "na", "rarp", "frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What ``vxswitch status`` shows of the store. ``url`` has no password in it; times in seconds, rtt in ms."""
+
+    url: str
+    state: StoreState
+    reason: str | None
+    since: float
+    rtt_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMac:
+    """What a node claims: a MAC behind one of its ports, with the evidence for it.
+
+    ``ips`` are plain addresses; at most 32 of them travel with the row. ``flags``: "sticky", "gateway".
+    """
+
+    vni: int
+    mac: bytes
+    evidence: Evidence
+    ips: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """The answer to one claim: the row as it stands now, and why it was refused (None = it is ours)."""
+
+    row: Claim | None
+    refused: str | None = None  # "no_lease", "fenced", "hold_down", "sticky", "frozen", "full"
+
+
+@dataclass(slots=True)
+class StoreCounts:
+    """Since the store object was made; the keys of the counters are the reasons.
+
+    ``resyncs``: snapshots taken; ``refused``: claims; ``errors``: error replies and lost connections by code;
+    ``poisoned``: values of others that make no sense and were ignored.
+    """
+
+    resyncs: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    poisoned: int = 0
+    connects: int = 0
+    beats: int = 0
+
+
+class Store(Protocol):
+    """See the head of this file."""
+
+    @property
+    def counts(self) -> StoreCounts:
+        """What happened since the start, for metrics."""
+        ...
+
+    def status(self) -> StoreStatus:
+        """How the store is, from memory."""
+        ...
+
+    async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
+        """Begin. ``reassert(vni)`` returns every MAC that this node has in that VNI, now.
+
+        Its MACs are claimed again after each reconnect, without new evidence: such a claim never takes a MAC from
+        another live node. Rows of this node that it does not name are released.
+        """
+        ...
+
+    async def close(self, *, leave: bool) -> None:
+        """Stop. ``leave``: take the lease back (peers suspend us at once); rows and membership stay."""
+        ...
+
+    def events(self) -> AsyncIterator[Event]:
+        """The events of all joined VNIs, see the head of this file. One consumer."""
+        ...
+
+    async def networks(self) -> list[NetworkRecord]:
+        """All networks of the cluster."""
+        ...
+
+    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
+        """Create, or return the existing equal one; ``vni`` 0 = allocate (from 4096). ConflictError if it differs."""
+        ...
+
+    async def get_network(self, name: str) -> NetworkRecord | None:
+        """The record, None if there is none."""
+        ...
+
+    async def remove_network(self, name: str) -> None:
+        """Remove the record and the VNI's keys; NotFoundError, ConflictError while another node is a member."""
+        ...
+
+    async def join(self, vni: int) -> None:
+        """Become a VTEP of this VNI: remembered and asserted again after each reconnect. A Snapshot follows."""
+        ...
+
+    async def leave(self, vni: int) -> None:
+        """No longer be a VTEP of this VNI; releases this node's rows in it."""
+        ...
+
+    async def claim(self, macs: list[LocalMac]) -> list[ClaimResult]:
+        """Claim MACs (any mix of VNIs) in one pipeline, in order. At most 64 a call."""
+        ...
+
+    async def release(self, macs: list[tuple[int, bytes]]) -> None:
+        """Give (vni, mac) back: compare-and-delete on (owner, epoch), so another owner's row is never touched.
+
+        To be called also for a MAC that moved away: it tells that the move was orderly.
+        """
+        ...
+
+    async def thaw(self, vni: int, mac: bytes) -> None:
+        """Let a MAC that was frozen as a duplicate move again; NotFoundError if it is not frozen."""
+        ...
+
+    async def allocate_ip(self, vni: int, subnet: str, owner: str) -> str:
+        """The lowest free host address of the subnet as CIDR, in one script call; the same owner, the same again."""
+        ...
+
+    async def reserve_ip(self, vni: int, subnet: str, address: str, owner: str) -> None:
+        """Take an address asked for by name; ConflictError names the other owner while that one is live."""
+        ...
+
+    async def release_ip(self, vni: int, owner: str) -> None:
+        """Give back what this owner has in the VNI (into 60 s of quarantine)."""
+        ...

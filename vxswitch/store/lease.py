@@ -1,0 +1,43 @@
+"""This node's own lease as it looks back on it: how long it has been renewed without a break.
+
+Others are judged by their leases only while our own could be renewed for one whole lease period: an outage or a
+pause of the store stops every lease at once, and says nothing about the nodes. Rows of the dead are deleted only by
+a node whose own lease was renewed for the whole grace period: then the dead one had the same store for as long.
+Pure: the (monotonic) clock is handed in.
+"""
+
+from __future__ import annotations
+
+from vxswitch.store.rules import Rules
+
+
+class OwnLease:
+    """See the head of this file."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._since: float | None = None
+        self._last = 0.0
+
+    def renewed(self, now: float, *, anew: bool) -> None:
+        """A heartbeat succeeded; ``anew``: the lease had run out, or was never held."""
+        if self._since is None or anew or now - self._last > self._rules.lease:
+            self._since = now
+        self._last = now
+
+    def lost(self) -> None:
+        """A heartbeat failed, or the connection is gone."""
+        self._since = None
+
+    def trusted(self, now: float) -> bool:
+        """Whether others may be judged by their leases."""
+        return self._held_for(now) >= self._rules.lease
+
+    def may_reap(self, now: float) -> bool:
+        """Whether rows of nodes that have been dead for the grace period may be deleted by us."""
+        return self._held_for(now) >= max(self._rules.grace, self._rules.lease)
+
+    def _held_for(self, now: float) -> float:
+        if self._since is None or now - self._last > self._rules.lease:
+            return -1.0
+        return now - self._since

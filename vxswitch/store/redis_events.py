@@ -1,0 +1,213 @@
+"""Reading what happens in the joined VNIs: one connection, one task, all streams.
+
+``Reader.run`` takes the snapshots that are wanted, then waits in one XREAD over the logs of all VNIs and the node's
+own wake stream, and so on. Log ids are ``<rev>-1`` without gaps, and each entry carries the digest after it: an
+entry is believed if its rev is the next one and its digest comes out, else a snapshot is wanted. A snapshot that
+contradicts itself shows that something else wrote into the keys: the repair script puts that right, under a new gen,
+and the snapshot is taken again.
+
+Only this task changes the mirrors, so that a VNI's events leave in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+
+from vxswitch.model import Claimed, MemberJoined, MemberLeft, Withdrawn
+from vxswitch.store import redis_scripts as scripts
+from vxswitch.store.codec import Poisoned, decode_mac, decode_member, decode_name, decode_row
+from vxswitch.store.mirror import BROKEN_HISTORY, Change, Mirror
+from vxswitch.store.redis_connect import Link, ServerRefusedError, Word
+from vxswitch.store.redis_snapshot import Tables, fetch
+from vxswitch.store.redis_state import State
+
+ENTRIES = 512  # of each stream in one XREAD
+REMOVALS = 1000  # poisoned fields removed by one call of the repair script
+
+Entry = tuple[bytes, list[bytes]]
+
+
+class Reader:
+    """See the head of this file. ``on_broken`` is told of a VNI whose owners must claim again."""
+
+    def __init__(self, state: State, link: Link, on_broken: Callable[[int], None]) -> None:
+        self._state = state
+        self._link = link
+        self._on_broken = on_broken
+        self._wanted: dict[int, str] = {}
+        self._taking: int | None = None
+        self._wake_id = "0"
+        self._progress = asyncio.Event()
+
+    def want(self, vni: int, reason: str) -> None:
+        """Take a snapshot of this VNI next time (the first reason stands)."""
+        self._wanted.setdefault(vni, reason)
+
+    def has_work(self) -> bool:
+        """Whether a snapshot is to be taken, so that the reader should be woken."""
+        return bool(self._wanted)
+
+    def is_behind(self, mirror: Mirror) -> bool:
+        """Whether a snapshot is still to come: then this mirror proves nothing."""
+        return mirror.vni in self._wanted or mirror.vni == self._taking or not mirror.loaded
+
+    async def caught_up(self, mirror: Mirror, rev: int) -> None:
+        """Return when the mirror has reached a rev."""
+        while self.is_behind(mirror) or mirror.rev < rev:
+            await self._progress.wait()
+
+    async def run(self) -> None:
+        """Read until the link breaks."""
+        while True:
+            await self._take_snapshots()
+            await self._give_up()
+            self._progress.set()
+            self._progress = asyncio.Event()
+            await self._read()
+
+    # Snapshots.
+
+    async def _take_snapshots(self) -> None:
+        for mirror in self._state.mirrors.values():
+            if not mirror.loaded:
+                self.want(mirror.vni, "start")
+        while self._wanted:
+            vni, reason = next(iter(self._wanted.items()))
+            del self._wanted[vni]
+            self._taking = vni
+            if vni in self._state.mirrors:
+                await self._snapshot(self._state.mirrors[vni], reason)
+            self._taking = None
+
+    async def _snapshot(self, mirror: Mirror, reason: str) -> None:
+        tables = await fetch(self._link, self._state, mirror.vni)
+        if tables is None or not tables.is_sound():
+            await self._repair(mirror.vni, tables)
+            reason = "poison"
+            tables = await fetch(self._link, self._state, mirror.vni)
+        if tables is None:
+            raise ServerRefusedError("WRONGTYPE", f"VNI {mirror.vni}: keys of a wrong type come back")
+        if self._state.mirrors.get(mirror.vni) is not mirror:
+            return  # left meanwhile
+        keep_until = self._state.clock.monotonic() + self._state.rules.come_back
+        event = mirror.load(tables.mark, tables.rows, tables.members, reason, keep_until)
+        self._state.counts.resyncs[reason] += 1
+        await self._state.emit(event)
+        if reason in BROKEN_HISTORY:
+            self._on_broken(mirror.vni)
+
+    async def _repair(self, vni: int, tables: Tables | None) -> None:
+        bad_rows = tables.bad_rows[:REMOVALS] if tables else []
+        bad_members = tables.bad_members[:REMOVALS] if tables else []
+        await repair(self._link, self._state, vni, bad_rows, bad_members)
+
+    async def _give_up(self) -> None:
+        now = self._state.clock.monotonic()
+        for mirror in list(self._state.mirrors.values()):
+            for event in mirror.give_up(now):
+                await self._state.emit(event)
+
+    # The logs.
+
+    async def _read(self) -> None:
+        wake = self._state.keys.wake(self._state.node.name)
+        block = self._state.rules.beat
+        mirrors = {self._log(mirror.vni): mirror for mirror in self._state.mirrors.values() if mirror.loaded}
+        ids = [self._wake_id, *(f"{mirror.rev}-1" for mirror in mirrors.values())]
+        words: list[Word] = ["XREAD", "COUNT", ENTRIES, "BLOCK", max(1, int(block * 1000)), "STREAMS"]
+        try:
+            answer = await self._link.call(*words, wake, *mirrors, *ids, wait=block)
+        except ServerRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            await self._find_wrong_types(wake, mirrors)
+            return
+        for stream, entries in answer or ():
+            mirror = mirrors.get(stream.decode())
+            if mirror is None:
+                self._wake_id = entries[-1][0].decode()
+            else:
+                await self._follow(mirror, entries)
+
+    async def _follow(self, mirror: Mirror, entries: list[Entry]) -> None:
+        """Apply the entries of one VNI's log, as far as they continue what is known."""
+        for number, (entry_id, fields) in enumerate(entries):
+            if number % 64 == 63:
+                await asyncio.sleep(0)  # frames first
+            if self._state.mirrors.get(mirror.vni) is not mirror:
+                return  # left meanwhile
+            reason = await self._follow_one(mirror, entry_id, fields)
+            if reason:
+                self.want(mirror.vni, reason)
+                return
+
+    async def _follow_one(self, mirror: Mirror, entry_id: bytes, fields: list[bytes]) -> str | None:
+        """Apply one entry; why a snapshot is needed instead, None if not."""
+        if entry_id != b"%d-1" % (mirror.rev + 1):
+            return "gap"
+        entry = dict(zip(fields[::2], fields[1::2], strict=True))
+        try:
+            op, digest = entry[b"op"], int(entry[b"dig"], 16)
+            if op == b"reset":
+                return "gen"
+            change = decode_change(mirror.vni, mirror.rev + 1, op, entry[b"key"], entry[b"val"])
+        except (Poisoned, KeyError, ValueError) as error:
+            self._state.poisoned(error)
+            return "poison"
+        if digest != (mirror.digest if change is None else mirror.digest_after(change)):
+            return "digest"
+        if change is None:
+            mirror.rev += 1
+            self._state.left.pop(decode_name(entry[b"key"]), None)
+            self._state.emit_leases()
+        else:
+            mirror.apply(change)
+            await self._state.emit(change)
+            if isinstance(change, MemberJoined):  # only a node with a live lease joins
+                self._state.note_live(change.node.name)
+        return None
+
+    async def _find_wrong_types(self, wake: str, mirrors: dict[str, Mirror]) -> None:
+        """Something made one of the streams into another type, and XREAD does not say which."""
+        kinds = await self._link.pipeline([("TYPE", stream) for stream in (wake, *mirrors)])
+        for kind, mirror in zip(kinds[1:], mirrors.values(), strict=True):
+            if kind not in (b"stream", b"none"):
+                self.want(mirror.vni, "poison")
+        if kinds[0] not in (b"stream", b"none"):
+            self._state.poisoned("wake stream")
+            await scripts.run(self._link, scripts.TYPES, [wake], ["stream"])
+
+    def _log(self, vni: int) -> str:
+        return self._state.keys.parts(vni, "log")[0]
+
+
+async def repair(
+    link: Link, state: State, vni: int, bad_rows: Sequence[bytes] = (), bad_members: Sequence[bytes] = ()
+) -> None:
+    """Make a VNI's keys consistent again, without the entries that are named."""
+    words: list[Word] = [*state.caller(), secrets.token_hex(8), len(bad_rows), *bad_rows, *bad_members]
+    wrong = await scripts.run(link, scripts.REPAIR, state.keys.of_vni(vni), words)
+    if wrong:
+        state.poisoned(f"VNI {vni}: {wrong} entries removed or recomputed")
+
+
+def decode_change(vni: int, rev: int, op: bytes, key: bytes, value: bytes) -> Change | None:
+    """A log entry as an event, None for a lapse; Poisoned."""
+    match op:
+        case b"claim":
+            claim = decode_row(vni, key, value)
+            if claim.rev != rev:
+                raise Poisoned(f"rev {claim.rev} in entry {rev}")
+            return Claimed(claim)
+        case b"withdraw":
+            return Withdrawn(vni, decode_mac(key), rev)
+        case b"join":
+            return MemberJoined(vni, decode_member(key, value), rev)
+        case b"leave":
+            return MemberLeft(vni, decode_name(key), rev)
+        case b"lapse":
+            decode_name(key)
+            return None
+    raise Poisoned(f"operation {op[:20]!r}")

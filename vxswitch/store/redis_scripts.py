@@ -1,0 +1,123 @@
+"""The Lua scripts and the keys that they work on.
+
+A script is the text of its parts, in order: ``lease.lua`` stands before all of them. It is sent by its hash
+(EVALSHA); a server that does not have it (NOSCRIPT: new, restarted, failed over, SCRIPT FLUSH) is given it and asked
+again. The hash is the version: nodes of different versions use one server side by side.
+Every key of a script is passed in KEYS and has the cluster's hash tag, ``vx:{CLUSTER/0}:...``; the tag ends in the
+number of a bucket, of which there is one on a server that is not clustered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from vxswitch.errors import UsageError
+from vxswitch.store.redis_connect import Link, ServerRefusedError, Word
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Source and SHA-1 of one script."""
+
+    source: str
+    sha: str
+
+
+def _load(*parts: str) -> Script:
+    folder = resources.files("vxswitch.store") / "lua"
+    source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("lease", *parts))
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+BEAT = _load("compare", "beat")
+CHECK = _load("compare", "check")
+CLAIM = _load("vni", "claim")
+RELEASE = _load("vni", "release")
+JOIN = _load("vni", "join")
+LEAVE = _load("vni", "leave")
+REAP = _load("vni", "reap")
+THAW = _load("vni", "thaw")
+REPAIR = _load("vni", "repair")
+LAPSE = _load("lapse")
+WAKE = _load("wake")
+TYPES = _load("types")
+NETWORK_CREATE = _load("network_create")
+NETWORK_REMOVE = _load("network_remove")
+IP_ALLOCATE = _load("ipam", "ip_allocate")
+IP_RESERVE = _load("ipam", "ip_reserve")
+IP_RELEASE = _load("ipam", "ip_release")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One call of a script."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Word]
+
+    def words(self) -> tuple[Word, ...]:
+        """The command as it is sent."""
+        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
+
+
+async def run(link: Link, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
+    """The script's answer; ServerRefusedError or LinkDownError."""
+    answer = (await run_all(link, [Run(script, keys, arguments)]))[0]
+    if isinstance(answer, ServerRefusedError):
+        raise answer
+    return answer
+
+
+async def run_all(link: Link, runs: Sequence[Run]) -> list[Any]:
+    """Scripts in one go, in order; errors stand in their place. What the server does not know is loaded first."""
+    answers = await link.pipeline([each.words() for each in runs])
+    missing = [at for at, answer in enumerate(answers) if _is_noscript(answer)]
+    if missing:
+        sources = {runs[at].script.source for at in missing}
+        await link.pipeline([("SCRIPT", "LOAD", source) for source in sources])
+        again = await link.pipeline([runs[at].words() for at in missing])
+        for at, answer in zip(missing, again, strict=True):
+            answers[at] = answer
+    return answers
+
+
+def _is_noscript(answer: object) -> bool:
+    return isinstance(answer, ServerRefusedError) and answer.code == "NOSCRIPT"
+
+
+class Keys:
+    """The names of a cluster's keys; UsageError if the cluster's name cannot stand in them."""
+
+    def __init__(self, cluster: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", cluster, re.ASCII):
+            raise UsageError(
+                f"cluster {cluster!r}: want a letter or digit, then up to 62 of letters, digits, '_', '.', '-'"
+            )
+        self._prefix = f"vx:{{{cluster}/0}}:"
+        self.nodes = f"{self._prefix}nodes"
+        self.lease = f"{self._prefix}lease"
+        self.networks = f"{self._prefix}networks"
+        self.vnis = f"{self._prefix}vnis"
+        self.node = [self.nodes, self.lease]
+
+    def of_vni(self, vni: int) -> list[str]:
+        """KEYS of the scripts that stand on vni.lua."""
+        return [*self.node, *self.parts(vni, "meta", "fdb", "log", "members", "moves")]
+
+    def parts(self, vni: int, *names: str) -> list[str]:
+        """Some keys of a VNI by name."""
+        return [f"{self._prefix}{vni}:{name}" for name in names]
+
+    def joined(self, node: str) -> str:
+        """The set of VNIs that a node joined."""
+        return f"{self._prefix}joined:{node}"
+
+    def wake(self, node: str) -> str:
+        """The stream by which a node wakes its own reader."""
+        return f"{self._prefix}wake:{node}"

@@ -1,0 +1,299 @@
+"""The life of one connection: register, beat, assert what is ours, and read, until something breaks.
+
+A session has two links: one for commands, one for the reader, which blocks. At its start it compares every mirror
+with the store, so that reading goes on only where history is provably the same. Each beat is one script: it renews
+the lease, tells how others' leases stand and compares up to 32 VNIs in turn. A beat that registers us anew (first
+one, lease run out, store flushed) puts all VNIs on the list of the asserter, which joins, claims and releases until
+the store says what the ports say.
+
+An answer that is an error (OOM, MISCONF, NOPERM ...) leaves the session standing, degraded, and beating: reading may
+still work. A broken link ends it; RedisStore makes the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+from vxswitch.store import redis_scripts as scripts
+from vxswitch.store.codec import Poisoned, decode_member, encode_version, encode_vteps
+from vxswitch.store.mirror import Mirror
+from vxswitch.store.redis_assert import Asserter
+from vxswitch.store.redis_connect import Endpoint, Link, LinkDownError, ServerRefusedError, Word
+from vxswitch.store.redis_events import Reader
+from vxswitch.store.redis_reap import Reaper
+from vxswitch.store.redis_state import State
+
+log = logging.getLogger(__name__)
+
+COMPARED = 32  # VNIs in one beat, in turn
+ASKED = 64  # nodes whose lease is asked for in one beat, in turn
+ASKED_FIRST = 1024  # nodes asked for in one beat that were never asked for
+INSPECT_BEATS = 10  # beats between two looks at INFO
+
+
+class Session:
+    """See the head of this file."""
+
+    def __init__(self, state: State, command: Link, reading: Link) -> None:
+        self._state = state
+        self.command = command
+        self._links = (command, reading)
+        self._reader = Reader(state, reading, self.assert_vni)
+        self._asserter = Asserter(state, command, self._reader)
+        self._reaper = Reaper(state, command)
+        self._turn = 0
+        self._asked: set[str] = set()
+        self._policy: str | None = None  # why the server's memory policy is dangerous
+        self._poke = asyncio.Event()
+        self.settled = asyncio.Event()  # the first beat has been answered, well or badly
+        self.registered = False
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint, state: State) -> Session:
+        """Connect both links; LinkDownError."""
+        command = await Link.open(endpoint, state.rules)
+        try:
+            reading = await Link.open(endpoint, state.rules)
+        except BaseException:
+            await command.close()
+            raise
+        return cls(state, command, reading)
+
+    async def run(self) -> None:
+        """Work until a link breaks (LinkDownError)."""
+        try:
+            await self._inspect()
+            await self._check_all()
+            async with asyncio.TaskGroup() as group:
+                for link in self._links:
+                    group.create_task(_wait_broken(link))
+                group.create_task(self._reader.run())
+                group.create_task(self._asserter.run())
+                group.create_task(self._beats())
+        except ServerRefusedError as error:
+            raise LinkDownError(error.code, str(error), degraded=True) from None
+        except BaseExceptionGroup as group:
+            raise _the_reason(group) from group
+        finally:
+            self.settled.set()
+            for link in self._links:
+                await link.close()
+
+    def assert_vni(self, vni: int) -> None:
+        """Join this VNI and claim what is ours in it, soon."""
+        self._asserter.add([vni])
+
+    async def wake_reader(self) -> None:
+        """Make the reader look at its list now."""
+        key = self._state.keys.wake(self._state.node.name)
+        keep_ms = int(self._state.rules.grace * 1000)
+        await scripts.run(self.command, scripts.WAKE, [*self._state.keys.node, key], [*self._state.caller(), keep_ms])
+
+    async def lapse(self) -> None:
+        """Take the lease back, so that peers suspend us at once."""
+        vnis = iter(list(self._state.mirrors))
+        chunk = list(islice(vnis, COMPARED))
+        while True:
+            keys = [*self._state.keys.node, *self._log_keys(chunk)]
+            await scripts.run(self.command, scripts.LAPSE, keys, self._state.caller())
+            if not (chunk := list(islice(vnis, COMPARED))):
+                return
+
+    # At the start.
+
+    async def _inspect(self) -> bool:
+        """Read INFO: may the server throw our keys away? Returns whether it is another one than was read last."""
+        text = await self.command.call("INFO")
+        info = dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
+        server = (info.get("run_id", ""), info.get("master_replid", ""))
+        changed = self._state.server not in (None, server)
+        self._state.server = server
+        policy = info.get("maxmemory_policy", "noeviction")
+        limited = info.get("maxmemory", "0") != "0"
+        self._policy = (
+            f"maxmemory-policy is {policy}: the server may evict keys, set it to noeviction"
+            if limited and policy != "noeviction"
+            else None
+        )
+        return changed
+
+    async def _check_all(self) -> None:
+        """Compare every mirror at its own rev; those of another history get a snapshot."""
+        mirrors = iter([mirror for mirror in self._state.mirrors.values() if not self._reader.is_behind(mirror)])
+        while chunk := list(islice(mirrors, COMPARED)):
+            keys = [*self._state.keys.node, *self._compared_keys(chunk)]
+            words = [*self._state.caller(), *_marks(chunk)]
+            for mirror, verdict in zip(chunk, await scripts.run(self.command, scripts.CHECK, keys, words), strict=True):
+                if verdict:
+                    self._reader.want(mirror.vni, verdict.decode())
+
+    # The heartbeat.
+
+    async def _beats(self) -> None:
+        while True:
+            self._state.counts.beats += 1
+            try:
+                await self._beat()
+                if self._state.counts.beats % INSPECT_BEATS == 0 and await self._inspect():
+                    await self._check_all()
+                    await self.wake_reader()
+            except ServerRefusedError as error:
+                await self._cannot_beat(error)
+            self.settled.set()
+            self._poke.clear()
+            try:
+                await asyncio.wait_for(self._poke.wait(), self._state.rules.beat)
+            except TimeoutError:
+                pass
+
+    async def _beat(self) -> None:
+        state, mirrors = self._state, self._next_mirrors()
+        names = self._next_names()
+        marks = [(mirror.gen, mirror.rev) for mirror in mirrors]
+        keys = [*state.keys.node, *self._compared_keys(mirrors)]
+        words: list[Word] = [
+            *state.caller(),
+            encode_vteps(state.node.vteps),
+            encode_version(state.node.version),
+            int(state.rules.lease * 1000),
+            len(names),
+            *names,
+            *_marks(mirrors),
+        ]
+        sent = state.clock.monotonic()
+        status, detail, left, lapsed, verdicts = await scripts.run(self.command, scripts.BEAT, keys, words)
+        now = state.clock.monotonic()
+        state.set_rtt(now - sent)
+        self._turn += 1
+        self._note_leases(names, left, lapsed, sent)
+        was_registered = self.registered
+        anew = self._note_own(status.decode(), detail.decode("ascii", "replace"), now)
+        state.emit_leases()
+        for mirror, mark, verdict in zip(mirrors, marks, verdicts, strict=True):
+            if verdict and mark == (mirror.gen, mirror.rev) and not self._reader.is_behind(mirror):
+                self._reader.want(mirror.vni, verdict.decode())
+        if anew and was_registered:  # the store lost us: what else did it lose?
+            await self._check_all()
+        if self._reader.has_work():
+            await self.wake_reader()
+        if self.registered and state.lease.may_reap(now):
+            await self._reaper.reap(now)
+
+    def _note_own(self, status: str, detail: str, now: float) -> bool:
+        """Note how our own lease stands; true if we were registered anew, and must assert everything."""
+        state = self._state
+        if status in ("taken", "fenced"):
+            self.registered = False
+            state.lease.lost()
+            state.set_status("degraded", _why_not_ours(status, detail))
+            return False
+        anew = status != "renewed" or not self.registered
+        self.registered = True
+        state.node = replace(state.node, epoch=int(detail))
+        state.lease.renewed(now, anew=anew)
+        state.set_status("degraded" if self._policy else "up", self._policy)
+        if anew:
+            self._asserter.add([*state.leaving, *state.mirrors])
+        return anew
+
+    def _note_leases(self, names: list[str], left: list[int], lapsed: list[bytes], sent: float) -> None:
+        """Lease ends by our own clock, counted from when we asked: never later than the store means."""
+        ends = self._state.left
+        for name, milliseconds in zip(names, left, strict=True):
+            if milliseconds >= 0:
+                ends[name] = sent + milliseconds / 1000
+            else:
+                ends.pop(name, None)
+        for raw in lapsed:
+            ends.pop(raw.decode("ascii", "replace"), None)
+        for name in [name for name in ends if name not in self._state.watched]:
+            del ends[name]
+        if len(names) < len(self._state.watched):  # those not asked in this turn have not lapsed: they were renewed
+            for name in ends:
+                ends[name] = max(ends[name], sent + self._state.rules.lease - self._state.rules.beat)
+
+    async def _cannot_beat(self, error: ServerRefusedError) -> None:
+        state = self._state
+        self.registered = False
+        state.lease.lost()
+        state.counts.errors[error.code] += 1
+        if error.code == "WRONGTYPE":
+            state.poisoned(error)
+            await scripts.run(self.command, scripts.TYPES, state.keys.node, ["hash", "zset"])
+            self._poke.set()
+        state.set_status("degraded", str(error))
+        state.emit_leases()
+
+    # Whose turn it is.
+
+    def _next_mirrors(self) -> list[Mirror]:
+        mirrors = [mirror for mirror in self._state.mirrors.values() if not self._reader.is_behind(mirror)]
+        return _next_of(mirrors, self._turn, COMPARED)
+
+    def _next_names(self) -> list[str]:
+        """Nodes not asked for yet, then some of the others in turn."""
+        self._asked &= self._state.watched.keys()
+        fresh = list(islice((name for name in self._state.watched if name not in self._asked), ASKED_FIRST))
+        self._asked.update(fresh)
+        return [*fresh, *_next_of([n for n in self._state.watched if n not in fresh], self._turn, ASKED)]
+
+    def _compared_keys(self, mirrors: Iterable[Mirror]) -> list[str]:
+        return self._log_keys(mirror.vni for mirror in mirrors)
+
+    def _log_keys(self, vnis: Iterable[int]) -> list[str]:
+        return [key for vni in vnis for key in self._state.keys.parts(vni, "meta", "log")]
+
+
+T = TypeVar("T")
+
+
+def _next_of(things: list[T], turn: int, count: int) -> list[T]:
+    """The next ``count`` of a list that is gone through in turns."""
+    if len(things) <= count:
+        return things
+    start = turn * count % len(things)
+    return (things + things)[start : start + count]
+
+
+def _marks(mirrors: Iterable[Mirror]) -> list[Word]:
+    words: list[Word] = []
+    for mirror in mirrors:
+        words += [mirror.gen, mirror.rev, f"{mirror.digest:016x}"]
+    return words
+
+
+def _why_not_ours(status: str, detail: str) -> str:
+    if status == "fenced":
+        return f"fenced by a newer start of this node (epoch {detail})"
+    try:
+        name = detail.split(" ")[3]
+        return f"node name in use by VTEP {encode_vteps(decode_member(name.encode(), detail.encode()).vteps)}"
+    except (IndexError, Poisoned):
+        return "node name in use by another node"
+
+
+async def _wait_broken(link: Link) -> None:
+    await link.broken.wait()
+    raise link.error or LinkDownError("closed", "the connection is closed")
+
+
+def _the_reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error that explains the end of a session; a bug comes before everything else."""
+    flat = _flatten(group)
+    known = [error for error in flat if isinstance(error, LinkDownError | ServerRefusedError)]
+    unknown = [error for error in flat if not isinstance(error, LinkDownError | ServerRefusedError)]
+    first = (unknown or known)[0]
+    if isinstance(first, ServerRefusedError):
+        return LinkDownError(first.code, str(first), degraded=True)
+    return first
+
+
+def _flatten(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _flatten(inner)]
+    return [error]

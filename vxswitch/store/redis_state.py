@@ -1,0 +1,89 @@
+"""What outlives a connection: who we are, what we joined, the mirrors, the status, the queue of events.
+
+One ``State`` per RedisStore. A Session and its Reader come and go with each connection and work on it; all of them
+run in one event loop, so nothing here is locked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from vxswitch.model import Event, LeaseState, NodeRecord
+from vxswitch.store.base import LocalMac, StoreCounts, StoreState, StoreStatus
+from vxswitch.store.lease import OwnLease
+from vxswitch.store.mirror import Mirror
+from vxswitch.store.redis_connect import Word
+from vxswitch.store.redis_scripts import Keys
+from vxswitch.store.rules import Clock, Rules
+
+log = logging.getLogger(__name__)
+
+QUEUE_LENGTH = 4096  # events; a full queue stops the reader, and what it then misses comes as a snapshot
+
+
+class State:
+    """See the head of this file."""
+
+    def __init__(self, shown_url: str, keys: Keys, rules: Rules, clock: Clock) -> None:
+        self.keys = keys
+        self.rules = rules
+        self.clock = clock
+        self.node = NodeRecord("", "", 0, ())
+        self.reassert: Callable[[int], Iterable[LocalMac]] = lambda vni: ()
+        self.mirrors: dict[int, Mirror] = {}
+        self.leaving: set[int] = set()  # left here, not yet in the store
+        self.watched: Counter[str] = Counter()
+        self.counts = StoreCounts()
+        self.lease = OwnLease(rules)
+        self.left: dict[str, float] = {}
+        self.server: tuple[str, str] | None = None  # run_id and master_replid of the server read last
+        self.queue: asyncio.Queue[Event | None] = asyncio.Queue(QUEUE_LENGTH)
+        self.status = StoreStatus(shown_url, "down", "not connected yet", clock.wall(), None)
+
+    def caller(self) -> list[Word]:
+        """ARGV[1..3] of every script."""
+        return [self.node.name, self.node.uid, self.node.epoch]
+
+    def set_status(self, state: StoreState, reason: str | None) -> None:
+        """Note and log a change of state."""
+        if (self.status.state, self.status.reason) == (state, reason):
+            return
+        level = logging.INFO if state == "up" else logging.WARNING
+        log.log(level, "store %s is %s%s", self.status.url, state, f": {reason}" if reason else "")
+        self.status = replace(self.status, state=state, reason=reason, since=self.clock.wall())
+
+    def set_rtt(self, seconds: float) -> None:
+        """The time that the last heartbeat took."""
+        self.status = replace(self.status, rtt_ms=round(seconds * 1000, 3))
+
+    def poisoned(self, what: object) -> None:
+        """Count a value that makes no sense; it is ignored."""
+        self.counts.poisoned += 1
+        log.debug("store %s: ignored a poisoned value: %s", self.status.url, what)
+
+    async def emit(self, event: Event) -> None:
+        """Hand an event to the consumer; waits while the queue is full."""
+        await self.queue.put(event)
+
+    def emit_leases(self) -> None:
+        """Hand over how the leases stand, unless the consumer is far behind: the next heartbeat says it again."""
+        now = self.clock.monotonic()
+        left = {name: ends - now for name, ends in self.left.items() if name in self.watched and ends > now}
+        if not self.queue.full():
+            self.queue.put_nowait(LeaseState(left, trusted=self.lease.trusted(now)))
+
+    def note_live(self, name: str) -> None:
+        """A node showed that its lease is live; the next heartbeat knows for how long."""
+        ends = self.clock.monotonic() + self.rules.lease
+        self.left[name] = max(ends, self.left.get(name, 0.0))
+        self.emit_leases()
+
+    def end_events(self) -> None:
+        """No event follows."""
+        if self.queue.full():
+            self.queue.get_nowait()
+        self.queue.put_nowait(None)
