@@ -17,7 +17,7 @@ refuses to learn. Forwarding is never refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from vxswitch.counters import Counts, Stats
@@ -26,7 +26,9 @@ from vxswitch.model import Antispoof, Learning, Unknown, Vtep
 Source = Literal["static", "claimed", "learned"]
 VlanPolicy = Literal["strip", "carry"]
 
-_SWEEP_SLICES = 16  # a whole pass takes age / 4, so a row goes between 1.0 and 1.25 x age
+# A whole pass takes age / 8. A row may stand in the first slice of one pass and in the last of the next, because the
+# table changed between them, so it is looked at again within age / 4 and goes between 1.0 and 1.25 x age.
+_SWEEP_SLICES = 8
 
 
 class Hop:
@@ -126,7 +128,8 @@ class Table:
         self.senders: dict[str, Peer] = {}  # by address: who may send into this network
         self.learned: dict[Hop, dict[bytes, Row]] = {}
         self.on_local: Callable[[Table, Row, bool], None] | None = None  # (table, row, appeared)
-        self._sweep: list[bytes] = []
+        self._sweep: list[bytes] = []  # what is left of this pass of ``age``
+        self._slice = 0
 
     # -- the way of a frame ------------------------------------------------------------------------------------
 
@@ -154,8 +157,7 @@ class Table:
             if hop.local and not self._make_room_behind(hop):
                 self.stats.fdb_refused += 1
                 return row
-            self._move(row, hop, "learned")
-            row.seen = now
+            self._move(row, hop, "learned", now)
         return row
 
     # -- control ------------------------------------------------------------------------------------------------
@@ -179,10 +181,9 @@ class Table:
             row = Row(mac, hop, source, now)
             row.given = given
             self._add(row)
-        elif row.hop is not hop or row.source != source:
+        elif row.hop is not hop or row.source != source or row.given != given:
             row.given = given
-            self._move(row, hop, source)
-            row.since = now
+            self._move(row, hop, source, now)
         row.given, row.node, row.rev, row.flags, row.stale = given, node, rev, flags, stale
         return row
 
@@ -234,12 +235,13 @@ class Table:
         return len(macs)
 
     def age(self, now: float, age: float) -> int:
-        """Withdraw what sent nothing for ``age`` seconds in the next sixteenth of the table. Call every age/64 s."""
+        """Withdraw what sent nothing for ``age`` seconds in the next slice of the table. Call every age/64 s."""
         if not self._sweep:
             self._sweep = [mac for hop_rows in self.learned.values() for mac in hop_rows]
-        n = max(1, -(-len(self._sweep) // _SWEEP_SLICES)) if len(self._sweep) > _SWEEP_SLICES else len(self._sweep)
+            self._slice = -(-len(self._sweep) // _SWEEP_SLICES)
+        taken, self._sweep = self._sweep[: self._slice], self._sweep[self._slice :]
         gone = 0
-        for mac in self._take(n):
+        for mac in taken:
             row = self.rows.get(mac)
             if row is not None and self._ages(row) and now - row.seen >= age:
                 self.withdraw(mac)
@@ -248,35 +250,32 @@ class Table:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _take(self, n: int) -> Iterator[bytes]:
-        taken, self._sweep = self._sweep[:n], self._sweep[n:]
-        return iter(taken)
-
     @staticmethod
     def _ages(row: Row) -> bool:
         return not row.given and (row.source == "learned")
 
-    @staticmethod
-    def _may_move(row: Row, hop: Hop) -> bool:
+    def _may_move(self, row: Row, hop: Hop) -> bool:
         """A plain frame may move a learned row; and a *local* port's own frame moves a remote claimed one.
 
-        (Local evidence outranks a stale remote row; the claim that follows decides. A static row stays.)
+        (Local evidence outranks a stale remote row; the claim that follows decides. A static row stays. In control mode
+        what was learned here is claimed, or about to be: it moves away by another's claim, not by a frame.)
         """
         if row.source == "static" or row.given or "sticky" in row.flags or "frozen" in row.flags:
             return False
-        if row.source == "learned":
-            return True
-        return hop.local
+        if row.source == "claimed":
+            return hop.local
+        return hop.local or self.learning != "control" or row.hop is None or not row.hop.local
 
     def _add(self, row: Row) -> None:
         self.rows[row.mac] = row
         self._remember(row)
 
-    def _move(self, row: Row, hop: Hop, source: Source) -> None:
+    def _move(self, row: Row, hop: Hop, source: Source, now: float) -> None:
         was_local = row.hop is not None and row.hop.local
         self._forget(row)
         row.hop, row.source = hop, source
-        row.node = row.rev = None
+        row.node, row.rev, row.flags, row.stale = None, None, (), False
+        row.seen = row.since = now
         self._remember(row)
         if was_local and not hop.local and self.on_local is not None and source == "learned":
             self.on_local(self, row, False)

@@ -55,7 +55,9 @@ class Decap:
     def _run(self, receiver: Receiver, now: float) -> None:
         run = receiver.run
         buf, at, end, size = run.view, run.start, run.start + run.total, run.size
-        flows = self.flows.get(receiver.address) or self._flows_of(receiver.address)
+        flows = self.flows.get(receiver.address)
+        if flows is None:
+            flows = FlowCache()  # kept with its first decision
         mark = receiver.tos & ip.ECN_MASK
         row = 0
         while row < run.count:
@@ -122,7 +124,7 @@ class Decap:
         if verdict:
             return verdict
         if key is not None and source is not None and source.hop is peer:
-            flows.keep(key, Flow(table, source, row, None))
+            self._keep(receiver.address, flows, key, Flow(table, source, row, None))
         return row.hop
 
     @staticmethod
@@ -149,7 +151,8 @@ class Decap:
         if row + 1 < run.count and receiver.tos & ip.ECN_MASK not in _CHANGES_INNER:
             rows, n = self.joiner.join(run, row, self.out, hop.joins_udp)
             if rows > 1:
-                self._written(hop, hop.write(self.out.view[:n]), rows, rows * length)
+                wire_bytes = min(rows * run.size, run.start + run.total - at) - rows * vxlan.HEADER_LEN
+                self._written(hop, hop.write(self.out.view[:n]), rows, wire_bytes)
                 return rows
         self._verbatim(run.view, flows, hop, at, length)
         return 1
@@ -189,11 +192,13 @@ class Decap:
             self._verbatim(view, flows, hop, at, length)
         return None
 
-    def _flows_of(self, address: str) -> FlowCache:
-        """The decisions about what one sender sends; senders nobody knows get a cache too, always empty."""
-        if len(self.flows) >= _MAX_SENDERS:
-            self.flows.clear()
-        return self.flows.setdefault(address, FlowCache())
+    def _keep(self, address: str, flows: FlowCache, key: FlowKey, flow: Flow) -> None:
+        """Remember a decision about what this sender sends. Only VTEPs of a network here come this far."""
+        if address not in self.flows:
+            if len(self.flows) >= _MAX_SENDERS:
+                self.flows.clear()
+            self.flows[address] = flows
+        flows.keep(key, flow)
 
     def _drop(self, verdict: int) -> None:
         self.counts.by_reason[verdict] += 1

@@ -38,7 +38,7 @@ def remote_source(table: Table, peer: Peer, src: bytes) -> int:
         return ALIVE
     if row.given:
         return Drop.OWN_MAC
-    if table.learning == "control" and row.source == "claimed" and _is_other_live_owner(row, peer):
+    if table.learning == "control" and row.source != "learned" and _is_other_live_owner(row, peer):
         return Drop.WRONG_OWNER
     return ALIVE
 

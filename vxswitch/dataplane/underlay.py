@@ -76,24 +76,26 @@ class Receiver:
         self._drops = 0
 
     def recv_run(self) -> bool:
-        """Receive the next run into ``run``; its sender is ``address``, its outer ToS ``tos``. False: nothing there."""
+        """Receive the next run into ``run``; its sender is ``address``, its outer ToS ``tos``. False: nothing there.
+
+        A run that is refused as a whole is counted here and has no rows.
+        """
         run = self.run
-        while True:
-            try:
-                total, ancillary, flags, source = self.sock.recvmsg_into(self._room, cmsg.ANCILLARY_LEN)
-            except OSError:
-                return False  # EAGAIN; there is no error queue on this socket, so nothing else is pending
-            size, self.tos, fragment = cmsg.parse(ancillary) if ancillary else (0, 0, 0)
-            if flags & socket.MSG_CTRUNC:
-                self.ctrunc += 1
-            run.fill(self.arena, RECEIVE_HEADROOM, size or total or 1, total)
-            run.count = run.count or 1  # an empty datagram is one, too
-            self.frames += run.count
-            self.address = source[0]
-            if fragment and not self.accept_fragments:
-                self.counts.by_reason[Drop.RX_FRAGMENT] += run.count
-                continue
-            return True
+        try:
+            total, ancillary, flags, source = self.sock.recvmsg_into(self._room, cmsg.ANCILLARY_LEN)
+        except OSError:
+            return False  # EAGAIN; there is no error queue on this socket, so nothing else is pending
+        size, self.tos, fragment = cmsg.parse(ancillary) if ancillary else (0, 0, 0)
+        if flags & socket.MSG_CTRUNC:
+            self.ctrunc += 1
+        run.fill(self.arena, RECEIVE_HEADROOM, size or total or 1, total)
+        run.count = run.count or 1  # an empty datagram is one, too
+        self.frames += run.count
+        self.address = source[0]
+        if fragment and not self.accept_fragments:
+            self.counts.by_reason[Drop.RX_FRAGMENT] += run.count
+            run.count = 0
+        return True
 
     def poll(self) -> None:
         """Fetch the kernel's count of datagrams that found the receive buffer full."""
