@@ -83,7 +83,7 @@ class Decap:
                 if mark in _CHANGES_INNER and not ip.apply_ecn(run.view, start, length, mark):
                     self._drop(Drop.ECN_NOT_ECT)
                 else:
-                    rows = self._to_port(receiver, flows, hop, row, at, length)
+                    rows = self._to_port(receiver, flows, flow, hop, row, at, length)
             row += rows
             at += rows * size
 
@@ -144,16 +144,21 @@ class Decap:
 
     # -- one hop ---------------------------------------------------------------------------------------------------
 
-    def _to_port(self, receiver: Receiver, flows: FlowCache, hop: Hop, row: int, at: int, length: int) -> int:
+    def _to_port(
+        self, receiver: Receiver, flows: FlowCache, flow: Flow | None, hop: Hop, row: int, at: int, length: int
+    ) -> int:
         """Write the row, with those behind it that are proved to continue it. Returns how many rows are done."""
         assert isinstance(hop, Port)
         run = receiver.run
-        if row + 1 < run.count and receiver.tos & ip.ECN_MASK not in _CHANGES_INNER:
-            rows, n = self.joiner.join(run, row, self.out, hop.joins_udp)
-            if rows > 1:
-                wire_bytes = min(rows * run.size, run.start + run.total - at) - rows * vxlan.HEADER_LEN
-                self._written(hop, hop.write(self.out.view[:n]), rows, wire_bytes)
-                return rows
+        if flow is not None and row + 1 < run.count and receiver.tos & ip.ECN_MASK not in _CHANGES_INNER:
+            if flow.skip:
+                flow.skip -= 1
+            else:
+                rows, n = self.joiner.join(run, row, self.out, hop.joins_udp)
+                flow.joined(rows)
+                if rows > 1:
+                    self._written(hop, hop.write(self.out.view[:n]), rows, rows * length)
+                    return rows
         self._verbatim(run.view, flows, hop, at, length)
         return 1
 

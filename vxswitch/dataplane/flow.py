@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vxswitch.dataplane.underlay import Path
 
 MAX_FLOWS = 4096
+_MISSES_MAX = 8  # a flow that cannot be joined costs one attempt in 256 frames
 FlowKey = tuple[object, ...]
 
 _RX_KEY_V4 = struct.Struct(f"!{HEADER_LEN}s" + KEY_V4.format.lstrip("!<>=@"))
@@ -40,7 +41,7 @@ _CACHED = frozenset((ip.PROTO_TCP, ip.PROTO_UDP))
 class Flow:
     """One decision: from ``src`` at its hop to ``dst`` at ``hop``, by ``path`` if that is remote."""
 
-    __slots__ = ("dst", "generation", "hop", "longest", "path", "src", "src_hop", "table", "tos")
+    __slots__ = ("dst", "generation", "hop", "longest", "misses", "path", "skip", "src", "src_hop", "table", "tos")
 
     def __init__(self, table: Table, src: Row, dst: Row, path: Path | None, tos: int = 0) -> None:
         assert src.hop is not None
@@ -54,6 +55,17 @@ class Flow:
         self.path = path
         self.tos = tos  # outer
         self.longest = table.mtu + ethernet.HEADER_LEN
+
+        self.misses = 0  # on receipt: how often in a row nothing could be joined
+        self.skip = 0  # and for how many frames it is not tried again
+
+    def joined(self, rows: int) -> None:
+        """A join was tried and took ``rows`` rows: a flow that never joins is asked ever more rarely."""
+        if rows > 1:
+            self.misses = 0
+        else:
+            self.misses = min(self.misses + 1, _MISSES_MAX)
+            self.skip = (1 << self.misses) - 1
 
     def holds(self) -> bool:
         """The decision is still the one that would be made now."""
