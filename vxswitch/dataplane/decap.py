@@ -157,7 +157,8 @@ class Decap:
                 rows, n = self.joiner.join(run, row, self.out, hop.joins_udp)
                 flow.joined(rows)
                 if rows > 1:
-                    self._written(hop, hop.write(self.out.view[:n]), rows, rows * length)
+                    wire_bytes = min(rows * run.size, run.start + run.total - at) - rows * vxlan.HEADER_LEN
+                    self._written(hop, hop.write(self.out.view[:n]), rows, wire_bytes)
                     return rows
         self._verbatim(run.view, flows, hop, at, length)
         return 1

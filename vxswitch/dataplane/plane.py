@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vxswitch.counters import Counts, Stats
+from vxswitch.counters import Counts, Drop, Stats
 from vxswitch.dataplane.decap import Decap
 from vxswitch.dataplane.encap import Encap
 from vxswitch.dataplane.flow import FlowCache
@@ -131,9 +131,11 @@ class Plane:
         return total.as_dict()
 
     def frames(self) -> tuple[int, int]:
-        """Wire frames (offered, delivered): from and to TAPs and VTEPs together."""
+        """Wire frames (offered, delivered): from and to TAPs and VTEPs together, what the kernel lost for us included."""
         ports = self.ports.values()
         received = self._received + sum(r.frames for r in self.underlay.receivers.values())
+        lost = self.underlay.counts.by_reason
+        received += lost[Drop.UNDERLAY_OVERFLOW] + lost[Drop.STRAY_DATAGRAM]
         offered = received + self._retired_rx + sum(p.rx_frames for p in ports)
         delivered = self.underlay.sent + self._retired_tx + sum(p.tx_frames for p in ports)
         return offered, delivered

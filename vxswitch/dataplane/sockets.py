@@ -109,7 +109,7 @@ def _send_socket(vtep: Vtep, options: UnderlayOptions) -> socket.socket:
 
 
 def _bind_in_range(sock: socket.socket, address: str) -> None:
-    """Bind to a free port of the dynamic range, trying at random, at most as often as there are ports."""
+    """Bind to a free port of the dynamic range, found by 256 random tries."""
     ports = random.sample(range(FIRST_SOURCE_PORT, LAST_SOURCE_PORT + 1), 256)
     for port in ports:
         try:

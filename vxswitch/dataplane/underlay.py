@@ -4,7 +4,7 @@ Out: ``path(peer, entropy)`` names a VTEP by one source port. Frames of one burs
 make a run (equal sizes, the last may be shorter, one outer ToS) and leave with ``send_run`` in one ``sendmsg`` with
 UDP_SEGMENT; a cut super-frame is such a run already (``send_rows``). What the kernel refuses is given a meaning by
 ``meanings``: over the MTU -> frame by frame; no segmentation on that route -> plain sends to that VTEP for 60 s; an
-error that may be another peer's -> drain the error queue and send once more.
+error that may be another peer's -> drain the error queue and send again.
 
 In: ``Receiver.recv_run`` fills the one ``Run`` of the receiver: equal-sized datagrams of one outer flow (UDP_GRO).
 
@@ -37,6 +37,8 @@ MAX_SEGMENTS = 128  # linux/udp.h UDP_MAX_SEGMENTS since 6.9; 64 before
 MAX_DATAGRAM = 65507  # a UDP payload over IPv4: 65535 - 20 - 8 (udp(7))
 PLAIN_SECONDS = 60.0
 _MAX_PATHS = 16384
+_MAX_ERRORS = 1024  # drained at once; an error queue is bounded by the receive buffer, which holds fewer
+_ATTEMPTS = 4  # another peer's errors may still be coming in between a drain and the send after it
 
 
 class Path:
@@ -227,12 +229,12 @@ class Underlay:
         """One send. 0: it is over (gone, or counted); else the errno that says to send frame by frame."""
         tos, segment = path.tos, size
         ancillary = self._ancillary(path.family, segment, tos) if segment or tos else ()
-        for attempt in (1, 2):
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 path.sock.sendmsg(views, ancillary, 0, path.sockaddr)
             except OSError as error:
                 code = error.errno or 0
-                if attempt == 1 and code in meanings.PENDING and self._drain(path.sock):
+                if attempt < _ATTEMPTS and code in meanings.PENDING and self._drain(path.sock):
                     continue
                 if segment and (code in meanings.SEGMENT_TOO_LARGE or code in meanings.NO_SEGMENTATION):
                     return code
@@ -266,9 +268,9 @@ class Underlay:
                 self._drain_strays(sock)
 
     def _drain(self, sock: socket.socket) -> int:
-        """Empty a socket's error queue, at most 64 entries: how many there were (1 also for a bare SO_ERROR)."""
+        """Empty a socket's error queue: how many entries there were (1 also for a bare SO_ERROR)."""
         n = 0
-        while n < 64:
+        while n < _MAX_ERRORS:
             try:
                 sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:
