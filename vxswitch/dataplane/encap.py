@@ -17,7 +17,7 @@ from __future__ import annotations
 from vxswitch.counters import ALIVE, Drop, Stats
 from vxswitch.dataplane import stages
 from vxswitch.dataplane.flow import Flow, FlowKey, flow_key
-from vxswitch.dataplane.kernel_cut import HOLD, Door
+from vxswitch.dataplane.kernel_cut import HOLD, TCP, Door
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
 from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
@@ -93,6 +93,7 @@ class Encap:
             flow.src.seen = now
             hop, path, tos = flow.hop, flow.path, flow.tos
         else:
+            flow = None
             decided = self._decide(port, key, now)
             if isinstance(decided, int):
                 return self._drop(port, decided, at)
@@ -100,7 +101,7 @@ class Encap:
                 return at
             hop, path, tos = decided
         if path is not None:
-            return self._to_vtep(port, path, tos, at, now)
+            return self._to_vtep(port, flow, path, tos, at, now)
         self._to_port(hop)
         return at
 
@@ -145,10 +146,10 @@ class Encap:
 
     # -- one hop ---------------------------------------------------------------------------------------------------
 
-    def _to_vtep(self, port: Port, path: Path, tos: int, at: int, now: float) -> int:
+    def _to_vtep(self, port: Port, flow: Flow | None, path: Path, tos: int, at: int, now: float) -> int:
         slot = self.slot
-        if self.door is not None and (slot.gso_type or path.door_until > now):
-            return self._through_door(self.door, port, path, tos, at, now)
+        if self.door is not None and flow is not None and (slot.gso_type in TCP or flow.door_until > now):
+            return self._through_door(self.door, port, flow, path, at, now)
         if slot.gso_type:
             if path.frames:
                 self.underlay.send_run(path, now)
@@ -160,16 +161,16 @@ class Encap:
         self._gather(path, self._datagram(port), tos, now)
         return slot.end
 
-    def _through_door(self, door: Door, port: Port, path: Path, tos: int, at: int, now: float) -> int:
-        """Leave it to the kernel; for a while all that follows on this path goes the same way, so as to stay behind."""
+    def _through_door(self, door: Door, port: Port, flow: Flow, path: Path, at: int, now: float) -> int:
+        """Leave it to the kernel; for a while all that follows in this flow goes the same way, so as to stay behind."""
         slot = self.slot
         if path.frames:
             self.underlay.send_run(path, now)
         if slot.gso_type:
-            path.door_until = now + HOLD
+            flow.door_until = now + HOLD
         elif slot.flags:
             slot.finish_checksum()
-        verdict = door.send(slot, path, port.header, tos)
+        verdict = door.send(slot, path, port.header, flow.tos)
         if verdict:
             return self._drop(port, verdict, at)
         self.underlay.sent += slot.count

@@ -41,7 +41,20 @@ _CACHED = frozenset((ip.PROTO_TCP, ip.PROTO_UDP))
 class Flow:
     """One decision: from ``src`` at its hop to ``dst`` at ``hop``, by ``path`` if that is remote."""
 
-    __slots__ = ("dst", "generation", "hop", "longest", "misses", "path", "skip", "src", "src_hop", "table", "tos")
+    __slots__ = (
+        "door_until",
+        "dst",
+        "generation",
+        "hop",
+        "longest",
+        "misses",
+        "path",
+        "skip",
+        "src",
+        "src_hop",
+        "table",
+        "tos",
+    )
 
     def __init__(self, table: Table, src: Row, dst: Row, path: Path | None, tos: int = 0) -> None:
         assert src.hop is not None
@@ -56,6 +69,7 @@ class Flow:
         self.tos = tos  # outer
         self.longest = table.mtu + ethernet.HEADER_LEN
 
+        self.door_until = 0.0  # monotonic; until then its frames follow a super-frame that the kernel cuts
         self.misses = 0  # on receipt: how often in a row nothing could be joined
         self.skip = 0  # and for how many frames it is not tried again
 

@@ -5,8 +5,10 @@ the inner headers are (linux/virtio_net.h, virtio_net_hdr_v1_hash_tunnel; linux 
 packet, and the device, or the kernel in front of it, cuts: no arithmetic and no copy here. The same datagrams leave as
 by UDP_SEGMENT, from the same source ports, and neither its 65,507 bytes nor its 128 segments bound them.
 
-Two ways out must not race. So for ``HOLD`` seconds after a super-frame, all that goes by its path goes through the
-door.
+Two ways out must not race. So for ``HOLD`` seconds after a super-frame, all frames of its flow go through the door.
+
+TCP only: on a virtual underlay nobody cuts, the peer gets the super-frame whole, and how a UDP one was to be cut is
+written nowhere in it (``offload.partial``).
 
 What dies behind the door (no route, a firewall) the host's stack counts, not this switch: hence opt-in. A segment over
 the route's MTU comes back as ICMP on the error queue of the path's socket.
@@ -31,6 +33,8 @@ VNET = struct.Struct("=BBHHHHHIHHHH")
 F_UDP_TUNNEL_CSUM = 0x08
 GSO_UDP_TUNNEL_IPV4 = 0x20
 GSO_UDP_TUNNEL_IPV6 = 0x40
+
+TCP = frozenset(kind | ecn for kind in (virtio.GSO_TCPV4, virtio.GSO_TCPV6) for ecn in (0, virtio.GSO_ECN))
 
 _ETHERNET = struct.Struct("!6s6sH")
 _IPV4 = struct.Struct("!BBHHHBBH4s4s")

@@ -131,7 +131,7 @@ class Plane:
         return total.as_dict()
 
     def frames(self) -> tuple[int, int]:
-        """Wire frames (offered, delivered): from and to TAPs and VTEPs together, what the kernel lost for us included."""
+        """Wire frames (offered, delivered), of TAPs and VTEPs together; what the kernel lost is offered, too."""
         ports = self.ports.values()
         received = self._received + sum(r.frames for r in self.underlay.receivers.values())
         lost = self.underlay.counts.by_reason

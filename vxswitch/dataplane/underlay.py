@@ -44,7 +44,7 @@ _ATTEMPTS = 4  # another peer's errors may still be coming in between a drain an
 class Path:
     """One VTEP by one source port, and the run that gathers for it. ``frames`` are views borrowed from the burst."""
 
-    __slots__ = ("door_until", "family", "frames", "index", "peer", "room", "size", "sock", "sockaddr", "tos", "total")
+    __slots__ = ("family", "frames", "index", "peer", "room", "size", "sock", "sockaddr", "tos", "total")
 
     def __init__(self, peer: Peer, sock: socket.socket, index: int) -> None:
         self.peer = peer
@@ -57,7 +57,6 @@ class Path:
         self.total = 0
         self.room = 0  # datagrams that may still join; 0 also after a shorter one
         self.tos = 0
-        self.door_until = 0.0  # monotonic; until then frames follow a super-frame that the kernel cuts
 
 
 class Receiver:
