@@ -325,6 +325,8 @@ def test_what_is_not_plain_tcp_is_left_as_it_came() -> None:
 
     rows = segments(ip4() / tcp(), pattern(3000), 1000)
     for found in (
+        [bytes(ip4(chksum=1) / tcp(seq=1000 * i) / pattern(1000)) for i in range(3)],
+        [bytes(ip4(id=i) / UDP(sport=1, dport=2, len=1000) / pattern(1000)) for i in range(3)],
         same(LINK / ARP()),
         same(LINK / bytes(1000)),
         same(ip4() / pattern(1000)),

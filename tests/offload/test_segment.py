@@ -224,11 +224,13 @@ def test_tcp_with_the_ecn_bit_is_cut() -> None:
         ("transport far away", SuperFrame(GOOD.frame, 1, 1000, 65_535, 16)),
         ("no payload", SuperFrame(GOOD.frame[:54], 1, 1000, 34, 16)),
         ("header cut short", SuperFrame(GOOD.frame[:53], 1, 1000, 34, 16)),
+        ("eight bytes", SuperFrame(GOOD.frame[:8], 5, 1000, 0, 6)),
         ("Ethernet alone", SuperFrame(GOOD.frame[:14], 1, 1000, 34, 16)),
         ("another ethertype", SuperFrame(changed(12, 0x09), 1, 1000, 34, 16)),
         ("IP version 6 under IPv4's ethertype", SuperFrame(changed(14, 0x65), 1, 1000, 34, 16)),
         ("IHL 4", SuperFrame(changed(14, 0x44), 1, 1000, 34, 16)),
         ("IHL beyond the transport header", SuperFrame(changed(14, 0x46), 1, 1000, 34, 16)),
+        ("options beyond the end", SuperFrame(changed(46, 0xF0)[:94], 1, 1000, 34, 16)),
         ("TCP header of 16 bytes", SuperFrame(changed(46, 0x40), 1, 1000, 34, 16)),
         ("over 65,535 bytes", super_frame(LINK / ip4(len=100).payload / tcp(), pattern(65_496), 1000)),
         ("extension of 4 bytes", SuperFrame(bytes(super_frame(ip6() / tcp(), pattern(99), 9).frame), 4, 9, 58, 16)),
@@ -240,9 +242,10 @@ def test_contradictions_are_bad(why: str, frame: SuperFrame) -> None:
     assert (run.start, run.size, run.total, run.count) == (0, 0, 0, 0)
 
 
-def test_more_rows_than_the_arena_holds_are_unsupported() -> None:
+@pytest.mark.parametrize("mss", [1, 3])
+def test_more_rows_than_the_arena_holds_are_unsupported(mss: int) -> None:
     run = Run(Arena(1))
-    assert cut_into(run, super_frame(ip4() / tcp(), pattern(65_000), 1)) == UNSUPPORTED
+    assert cut_into(run, super_frame(ip4() / tcp(), pattern(65_000), mss)) == UNSUPPORTED
     assert run.count == 0
 
 
@@ -255,7 +258,7 @@ def test_more_headers_than_there_is_room_for_are_unsupported() -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(
-    frame=st.binary(min_size=14, max_size=200),
+    frame=st.binary(max_size=200),
     ethertype=st.sampled_from([b"", b"\x08\x00\x45", b"\x86\xdd\x60", b"\x81\x00\x00\x07\x08\x00\x45"]),
     gso_type=st.sampled_from([1, 4, 5, 0x81, 0x84]),
     gso_size=st.integers(0, 0xFFFF),

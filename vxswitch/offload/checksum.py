@@ -8,7 +8,7 @@ stored little-endian, is the network's checksum on any machine. Rows may start a
 Numbers here are such byte-swapped words; `swap` turns a host-order word into one. `wire.checksum` sums a single frame.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ _WORD_LEN: Final = 2
 # The greatest multiple of the modulus in 32 bits. A row of 65,535 bytes sums up to half of it: neither overflows.
 _ABOVE: Final = MODULUS * MODULUS
 
-Sums = npt.NDArray[np.uint32]
+Sums: TypeAlias = npt.NDArray[np.uint32]
 
 
 def swap(word: int) -> int:

@@ -12,14 +12,14 @@ How the peer would have cut is not known: TCP is cut to the MTU of the port, whi
 cannot be told from one datagram that is too large, and is not restored.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from vxswitch.offload.headers import U16
 from vxswitch.offload.packet import V4_TRANSPORT, plain_transport, pseudo_sum
 from vxswitch.wire import ethernet, ip, transport, virtio
 
 # The fields of virtio_net_hdr in the order of wire.virtio.HEADER.
-Fields = tuple[int, int, int, int, int, int]
+Fields: TypeAlias = tuple[int, int, int, int, int, int]
 
 _CHECKSUM: Final = {ip.PROTO_TCP: transport.TCP_CHECKSUM, ip.PROTO_UDP: transport.UDP_CHECKSUM}
 

@@ -169,6 +169,8 @@ def _headers(
 ) -> tuple[int, int]:
     """Offset of the IP header and length of all headers, from the start of the frame; (0, 0) if they make no sense.
 
+    The length is what the headers say: options may reach beyond the frame.
+
     The IP header stands behind any tags, the transport header at csum_start: for IPv4 that must be where the IP header
     ends, for IPv6 there may be extension headers in between.
     """
@@ -194,6 +196,6 @@ def _headers(
     if not tcp:
         return network, csum_start + transport.UDP_HEADER_LEN
     own = (view[start + csum_start + transport.TCP_DATA_OFFSET] >> 4) * 4
-    if own < transport.TCP_HEADER_LEN or own - transport.TCP_HEADER_LEN > room:
+    if own < transport.TCP_HEADER_LEN:
         return 0, 0
     return network, csum_start + own
