@@ -267,16 +267,20 @@ class Underlay:
                 self._drain_strays(sock)
 
     def _drain(self, sock: socket.socket) -> int:
-        """Empty a socket's error queue: how many entries there were (1 also for a bare SO_ERROR)."""
-        n = 0
-        while n < _MAX_ERRORS:
+        """Empty a socket's error queue: how many entries came from elsewhere (1 also for a bare SO_ERROR).
+
+        What our own stack says (EMSGSIZE of this very send) is no reason to try again.
+        """
+        foreign = 0
+        for _ in range(_MAX_ERRORS):
             try:
-                sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+                _, ancillary, _, _ = sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:
                 break
-            n += 1
-        self.errors += n
-        return n or (1 if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else 0)
+            self.errors += 1
+            told = cmsg.parse_extended_error(ancillary)
+            foreign += told is None or told.origin != cmsg.SO_EE_ORIGIN_LOCAL
+        return foreign or (1 if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else 0)
 
     def _drain_strays(self, sock: socket.socket) -> None:
         for _ in range(64):
