@@ -7,6 +7,7 @@ removes it. `demo` runs the demo and leaves nothing. The lab itself is imported 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 
@@ -34,11 +35,16 @@ def register(subparsers: Any) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the verb that `args` name; returns the exit code."""
-    from vxswitch.lab import verbs
+    """Run the verb that `args` name; returns the exit code. The log that an error brings along is shown first."""
+    from vxswitch.lab import LabError, verbs
 
     actions = {"up": verbs.up, "down": verbs.down, "exec": verbs.enter, "ls": verbs.ls, "demo": verbs.demo}
-    return actions[args.verb](args)
+    try:
+        return actions[args.verb](args)
+    except LabError as error:
+        headline, _, log = str(error).partition("\n")
+        print(log, end="\n" if log else "", file=sys.stderr)
+        raise LabError(headline) from None
 
 
 def _verb(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:

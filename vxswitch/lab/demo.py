@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from vxswitch.lab import iperf
 from vxswitch.lab.netns import until
@@ -17,11 +17,13 @@ from vxswitch.lab.owner import LabError, namespaces
 from vxswitch.lab.probe import LossMeter, PingResult, ping
 from vxswitch.lab.scenario import SUBNET, Scenario
 from vxswitch.lab.screen import Screen
+from vxswitch.lab.switch import SwitchProcess
 from vxswitch.lab.topology import Lab
 from vxswitch.lab.transfer import hear, saying, tcp_transfer
 
 ICMP_OVERHEAD = 28  # IPv4 and ICMP headers: ping -s is the payload
 TRANSFER_BYTES = 100_000_000
+STORE_AWAY = 4.0  # seconds, longer than a lease
 FLOOD_DEADLINE = 5.0  # seconds for a dead node to leave the flood lists at default timers
 
 
@@ -41,7 +43,8 @@ def main(screen: Screen | None = None) -> int:
         owner = lab.owner
     left = [*namespaces(owner), *(str(path) for path in (owner.record, owner.directory) if path.exists())]
     screen.heading("Cleaning up")
-    screen.claim(not left, "nothing is left behind on this machine", ", ".join(left) or "no namespace, link or file")
+    gone = "its namespaces are gone, their links and processes with them, and its files"
+    screen.claim(not left, "nothing is left behind on this machine", ", ".join(left) or gone)
     return 0 if screen.summary(time.monotonic() - begun) else 1
 
 
@@ -58,6 +61,9 @@ def _set_up(lab: Lab, screen: Screen) -> Scenario:
     with screen.step("containers") as details:
         scenario.attach_all()
         details.append(f"{', '.join(f'{n.name} (VNI {n.vni})' for n in scenario.networks)}, all {SUBNET}")
+    with screen.step("tables") as details:
+        scenario.wait_known()
+        details.append("every switch knows the MAC of every container")
     return scenario
 
 
@@ -65,10 +71,11 @@ def _reach(scenario: Scenario, screen: Screen) -> None:
     """Every container reaches every other one of its network; the largest packet passes unfragmented."""
     for network in scenario.networks:
         members = [member for member in scenario.members.values() if member.network == network.name]
-        results = [ping(a.namespace, b.ip, count=5) for a, b in itertools.permutations(members, 2)]
-        lost, sent = sum(r.lost for r in results), sum(r.sent for r in results)
+        results = {(a, b): ping(a.namespace, b.ip, count=5) for a, b in itertools.permutations(members, 2)}
+        lost = [f"{a.namespace.label} to {b.namespace.label} {r.lost}" for (a, b), r in results.items() if r.lost]
+        figure = f"{len(results)} pairs, {sum(r.sent for r in results.values())} pings, {_rtts(results.values())}"
         text = f"{network.name}: every container reaches every other across hosts"
-        screen.claim(lost == 0, text, f"{len(results)} pairs, {lost} of {sent} pings lost, {_rtts(results)}")
+        screen.claim(not lost, text, f"{figure}, lost: {', '.join(lost) or 'none'}")
     red1, red2 = scenario.members["red1"], scenario.members["red2"]
     full = ping(red1.namespace, red2.ip, size=red1.mtu - ICMP_OVERHEAD, df=True)
     screen.claim(
@@ -78,7 +85,7 @@ def _reach(scenario: Scenario, screen: Screen) -> None:
     )
 
 
-def _rtts(results: list[PingResult]) -> str:
+def _rtts(results: Iterable[PingResult]) -> str:
     every = sorted(rtt * 1e6 for result in results for rtt in result.rtts)
     return f"median RTT {every[len(every) // 2]:.0f} us" if every else "no reply"
 
@@ -180,19 +187,31 @@ def _claim_gone(scenario: Scenario, screen: Screen) -> bool:
     return True
 
 
-def _store_away(scenario: Scenario, screen: Screen) -> None:
-    """Nothing on the way of a frame needs the store."""
-    red1, red3 = scenario.members["red1"], scenario.members["red3"]
+def _store_dies(scenario: Scenario, screen: Screen) -> None:
+    """Nothing on the way of a frame needs the store, and an empty one is filled by those who own the entries."""
+    red1, red3, h1 = scenario.members["red1"], scenario.members["red3"], scenario.switches["h1"]
+    before = _entries(h1)
     with LossMeter(red1.namespace, red3.ip, interval=0.01) as meter:
+        killed = time.monotonic()
         scenario.store.kill()
-        until(lambda: scenario.switches["h1"].vx("status", "--json")["store"]["state"] != "up", 10.0, "store away")
+        until(lambda: _store_state(h1) != "up", 10.0, "h1 sees that the store is away")
+        until(lambda: time.monotonic() - killed > STORE_AWAY, 2 * STORE_AWAY, "the outage")
+    lost, sent = meter.result.lost, meter.result.sent
+    figure = f"{lost} of {sent} pings lost in {STORE_AWAY:.0f} s without it"
+    screen.claim(lost == 0 and sent > 0, "the store is killed: known traffic goes on", figure)
+    started = time.monotonic()
     scenario.store.start()
-    result = meter.result
-    screen.claim(
-        result.lost == 0 and result.received > 0,
-        "the store is killed: known traffic goes on",
-        f"{result.lost} of {result.sent} pings lost",
-    )
+    until(lambda: _store_state(h1) == "up" and _entries(h1) == before, 15.0, "the table as before", interval=0.05)
+    took = time.monotonic() - started
+    screen.claim(True, "it returns without its data: the table is as before", f"{len(before)} entries, {took:.1f} s")
+
+
+def _store_state(switch: SwitchProcess) -> str:
+    return str(switch.vx("status", "--json")["store"]["state"])
+
+
+def _entries(switch: SwitchProcess) -> set[tuple[str, ...]]:
+    return {(row["network"], row["mac"], row["hop"], row["vtep"]) for row in switch.vx("fdb", "--json")}
 
 
 _PARTS: tuple[tuple[str, Callable[[Scenario, Screen], None]], ...] = (
@@ -201,5 +220,5 @@ _PARTS: tuple[tuple[str, Callable[[Scenario, Screen], None]], ...] = (
     ("Isolation", _isolation),
     ("A look inside h1", _look_inside),
     ("A node dies and returns", _death_and_return),
-    ("The store dies", _store_away),
+    ("The store dies", _store_dies),
 )

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import subprocess
-import time
+import tempfile
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from vxswitch.lab.netns import Namespace
+from vxswitch.lab.netns import Namespace, until
 from vxswitch.lab.owner import LabError
 
 _REPLY = re.compile(r"^\[(?P<at>\d+\.\d+)\] .*icmp_seq=(?P<seq>\d+) .*time=(?P<ms>[\d.]+) ms(?P<dup> \(DUP!\))?", re.M)
@@ -93,7 +92,8 @@ def parse_ping(output: str) -> PingResult:
 class LossMeter:
     """Pings in the background while something else happens; `stop` tells what was lost.
 
-    Use as a context manager; `result` is there after the block.
+    Use as a context manager; `result` is there after the block. The replies go to a file, not to a pipe: however
+    long nobody looks, ping never has to wait.
     """
 
     def __init__(self, source: Namespace, address: str, interval: float = 0.02) -> None:
@@ -111,17 +111,20 @@ class LossMeter:
 
     def __enter__(self) -> Self:
         argv = ["ping", "-n", "-D", "-W", "1", "-i", f"{self.interval:g}", self.address]
-        self._process = self.source.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._output = bytearray()
+        self._output = tempfile.TemporaryFile()
+        self._process = self.source.popen(argv, stdout=self._output, stderr=self._output)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.stop()
-        elif self._process is not None:
-            self.source.end(self._process)
+        try:
+            if kind is None:
+                self.stop()
+        finally:
+            if self._process is not None:
+                self.source.end(self._process)
+            self._output.close()
 
     def first_reply(self, timeout: float) -> float:
         """Wall-clock time of the first reply; waits for it at most `timeout` seconds."""
@@ -129,50 +132,34 @@ class LossMeter:
 
     def next_reply(self, timeout: float) -> float:
         """Wall-clock time of the first reply that comes after this call."""
-        while self._drain(0.0):
-            pass
         return self._reply(len(_REPLY.findall(self._text())), timeout)
 
     def _reply(self, number: int, timeout: float) -> float:
-        deadline = time.monotonic() + timeout
-        while len(replies := _REPLY.findall(self._text())) <= number:
-            left = deadline - time.monotonic()
-            if left <= 0 or (not self._drain(left) and self._running().poll() is not None):
-                raise LabError(f"no reply from {self.address} to {self.source.label} within {timeout:g} s")
-        return float(replies[number][0])
+        def replies() -> list[tuple[str, ...]]:
+            return _REPLY.findall(self._text())[number:]
+
+        return float(until(replies, timeout, f"reply from {self.address} to {self.source.label}")[0][0])
 
     def _text(self) -> str:
-        return self._output.decode(errors="replace")
-
-    def _drain(self, timeout: float) -> bool:
-        """Take what ping prints, waiting at most `timeout` seconds for it; False when nothing came."""
-        stream = self._running().stdout
-        assert stream is not None
-        if not select.select([stream], [], [], timeout)[0]:
-            return False
-        piece = os.read(stream.fileno(), 65536)
-        self._output += piece
-        return bool(piece)
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
     def stop(self) -> PingResult:
         """SIGINT, as Ctrl-C: ping prints its summary. The last probe, if still on its way, is not counted."""
-        process = self._running()
+        if self._process is None:
+            raise LabError("the loss meter is not running")
+        process, self._process = self._process, None
         process.send_signal(signal.SIGINT)
         try:
-            rest, words = process.communicate(timeout=5.0)
+            process.wait(5.0)
         except subprocess.TimeoutExpired:
-            process.kill()
-            rest, words = process.communicate()
-        self._process = None
-        output = (bytes(self._output) + rest).decode(errors="replace")
+            pass
+        finally:
+            self.source.end(process)
+        output = self._text()
         if not _SUMMARY.search(output):
-            raise LabError(f"ping {self.address} from {self.source.label}: {words.decode(errors='replace')}")
+            raise LabError(f"ping {self.address} from {self.source.label}: {output[-500:]}")
         result = parse_ping(output)
         under_way = result.received > 0 and result.sent == result.sequence[-1] + 1
         self._result = replace(result, sent=result.sent - under_way)
         return self._result
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise LabError("the loss meter is not running")
-        return self._process

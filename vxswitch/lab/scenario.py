@@ -8,9 +8,10 @@ ever showed up in another, every figure here would be wrong.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from vxswitch.lab.netns import Namespace
+from vxswitch.lab.netns import Namespace, until
 from vxswitch.lab.store import StoreServer
 from vxswitch.lab.switch import SwitchProcess
 from vxswitch.lab.topology import Host, Lab
@@ -66,6 +67,16 @@ class Scenario:
         for network in self.networks:
             for host in self.lab.hosts:
                 self.attach(network.name, host, host.index)
+
+    def wait_known(self, timeout: float = 10.0) -> None:
+        """Until the table of every switch has every container of every network."""
+        wanted = {(member.network, member.mac) for member in self.members.values()}
+
+        def known(switch: SwitchProcess) -> bool:
+            return wanted <= {(row["network"], row["mac"]) for row in switch.vx("fdb", "--json")}
+
+        for label, switch in self.switches.items():
+            until(partial(known, switch), timeout, f"{label} knows every container", interval=0.05)
 
     def attach(self, network: str, host: Host, number: int) -> Member:
         """Make container `NETWORKnumber` and attach it on `host` with the address and MAC of that number."""

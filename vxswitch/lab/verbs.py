@@ -12,7 +12,7 @@ from types import FrameType
 from vxswitch.errors import NotFoundError, UsageError
 from vxswitch.lab import owner as owners
 from vxswitch.lab.demo import main as run_demo
-from vxswitch.lab.owner import NETNS_DIR, LabError, Owner
+from vxswitch.lab.owner import NETNS_DIR, Owner
 from vxswitch.lab.scenario import SUBNET, Scenario
 from vxswitch.lab.screen import Screen
 from vxswitch.lab.topology import MAX_HOSTS, Lab
@@ -26,17 +26,12 @@ def up(args: argparse.Namespace) -> int:
     if not 1 <= args.hosts <= MAX_HOSTS:
         raise UsageError(f"--hosts {args.hosts}: 1 to {MAX_HOSTS} are possible")
     ending_by_signals()
-    try:
-        with Lab(args.name, args.hosts) as lab:
-            scenario = Scenario(lab, networks)
-            scenario.start_switches()
-            scenario.attach_all()
-            _explain(scenario)
-            lab.keep()
-    except LabError as error:
-        headline, _, log = str(error).partition("\n")
-        print(log, file=sys.stderr)
-        raise LabError(headline) from None
+    with Lab(args.name, args.hosts) as lab:
+        scenario = Scenario(lab, networks)
+        scenario.start_switches()
+        scenario.attach_all()
+        _explain(scenario)
+        lab.keep()
     return 0
 
 
