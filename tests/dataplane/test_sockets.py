@@ -27,7 +27,7 @@ from tests.dataplane.wires import (
 )
 from tests.kernel.namespaces import Namespace, until
 from vxswitch.dataplane import sockets
-from vxswitch.dataplane.sockets import SourcePorts, UnderlayOptions
+from vxswitch.dataplane.sockets import SourcePorts, UnderlayOptions, max_segments
 from vxswitch.dataplane.underlay import Underlay
 from vxswitch.model import Vtep
 
@@ -180,3 +180,11 @@ def test_a_source_port_that_is_taken_is_passed_over(one: Namespace, monkeypatch:
         assert failure.value.errno == errno.EADDRINUSE
     for sock in taken:
         sock.close()
+
+
+@pytest.mark.parametrize(
+    ("release", "most"),
+    [("6.18.44-fc", 128), ("6.9.0", 128), ("6.8.12", 64), ("5.15.0-1", 64), ("10.0", 128), ("4.19", 64), ("odd", 64)],
+)
+def test_a_run_is_as_long_as_the_kernel_takes(release: str, most: int):
+    assert max_segments(release) == most

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import random
+import re
 import select
 import socket
 from dataclasses import dataclass
@@ -134,6 +135,12 @@ def _buffer(sock: socket.socket, force: int, plain: int, size: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, force, size)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def max_segments(release: str) -> int:
+    """Datagrams of one UDP_SEGMENT send that a kernel of this release takes (linux/udp.h, UDP_MAX_SEGMENTS)."""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    return 128 if numbers and (int(numbers[1]), int(numbers[2])) >= (6, 9) else 64
 
 
 def meminfo_drops(sock: socket.socket) -> int:

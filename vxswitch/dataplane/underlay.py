@@ -15,6 +15,7 @@ whose descriptor the loop watches: uvloop stops a reader for good at its first P
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from vxswitch.dataplane.sockets import (
     RECEIVE_HEADROOM,
     SourcePorts,
     UnderlayOptions,
+    max_segments,
     meminfo_drops,
     receive_socket,
 )
@@ -33,7 +35,6 @@ from vxswitch.model import Vtep
 from vxswitch.offload.arena import DATAGRAM_ARENA, Arena, Run
 from vxswitch.wire import cmsg
 
-MAX_SEGMENTS = 128  # linux/udp.h UDP_MAX_SEGMENTS since 6.9; 64 before
 MAX_DATAGRAM = 65507  # a UDP payload over IPv4: 65535 - 20 - 8 (udp(7))
 PLAIN_SECONDS = 60.0
 _MAX_PATHS = 16384
@@ -123,7 +124,7 @@ class Underlay:
         self._pools: dict[int, SourcePorts] = {}  # by address family; the first VTEP of each family sends
         self._paths: dict[tuple[Peer, int], Path] = {}
         self._segment: dict[tuple[int, int, int], list[cmsg.ControlMessage]] = {}
-        self.max_segments = MAX_SEGMENTS
+        self.max_segments = max_segments(os.uname().release)
 
     # -- sockets -------------------------------------------------------------------------------------------------
 
@@ -220,7 +221,7 @@ class Underlay:
             if error in meanings.NO_SEGMENTATION:
                 path.peer.plain_until = now + PLAIN_SECONDS
             elif error == errno.EINVAL and count > 64 and self.max_segments > 64:
-                self.max_segments = 64  # before 6.9; a too large segment is told by the frames themselves, below
+                self.max_segments = 64  # a kernel that calls itself newer than its UDP is
         for datagram in _datagrams(views, size):
             self._send(path, [datagram], 0, 1)
 
