@@ -7,7 +7,7 @@ import ipaddress
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vxswitch.errors import UsageError
@@ -22,6 +22,7 @@ from vxswitch.model import (
 )
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=6, max_size=6))
 def test_a_mac_survives_its_text(mac: bytes) -> None:
     text = format_mac(mac)
@@ -89,6 +90,7 @@ def test_what_is_no_vtep(text: str) -> None:
         Vtep.parse(text)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=6, network="2000::/3"))
 def test_r25_the_text_of_a_vtep_is_what_the_kernel_says_of_a_sender(address: ipaddress.IPv6Address) -> None:
     """On receipt a VTEP is known by its address as text: both must spell it alike."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.dataplane.fabric import CablePort, Fabric, Host
 from tests.dataplane.frames import mac
@@ -14,6 +15,9 @@ from tests.kernel.namespaces import namespace, pair
 __all__ = ["duo", "fabric", "namespace", "pair"]
 
 VNI = 7
+
+settings.register_profile("dataplane", deadline=None)  # a busy machine is no failure
+settings.load_profile("dataplane")
 
 
 class Duo:

@@ -95,6 +95,22 @@ def test_r03_control_mode_is_taught_nothing_by_the_underlay(duo: Duo, ethertype:
     assert duo.ta.rows[mac(9)].source == "learned"
 
 
+def test_control_mode_keeps_no_local_mac_alive_by_what_a_static_peer_sends(duo: Duo) -> None:
+    """The MAC is here until a claim says otherwise; its age counts what it sends here."""
+    duo.ta.learning = "control"
+    duo.a.peer(duo.b, static=True)
+    row = duo.ta.learn(mac(9), duo.pa, duo.fabric.now)
+    assert row is not None
+    seen = row.seen
+    duo.fabric.now += 10.0
+    other = duo.a.port(VNI, mac(3))
+    frame = ethernet(mac(3), mac(9), IP4, udp(*FOUR, 1, 2, b""))
+    for _ in range(3):
+        bring(duo, vxlan(VNI, frame))
+    assert other.got() == [frame] * 3
+    assert (row.hop, row.seen) == (duo.pa, seen)
+
+
 def test_control_mode_lets_a_suspended_owners_mac_through_and_teaches_nothing(duo: Duo) -> None:
     c = duo.fabric.host()
     duo.join(c, 3)

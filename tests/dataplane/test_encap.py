@@ -94,6 +94,17 @@ def test_a_burst_is_bounded_and_its_buffer_used_again(known: Duo) -> None:
     assert known.pb.got() == frames
 
 
+def test_a_frame_that_waits_is_not_written_over(known: Duo) -> None:
+    """It waits on its path from the start of the burst, while another path's jumbo frames go round the buffer."""
+    known.ta.mtu = known.tb.mtu = 9000
+    frames = [to_b(udp(*FOUR, n, 2, b"waits" * 100), IP4) for n in range(1, 9)]
+    frames += [to_b(udp(*FOUR, 99, 2, bytes([n]) * 8900), IP4) for n in range(24)]
+    for frame in frames:
+        known.pa.send(frame)
+    known.fabric.run()
+    assert sorted(payloads(known)) == sorted(vxlan(VNI, frame) for frame in frames)
+
+
 @pytest.mark.parametrize("ends", [FOUR, SIX])
 @pytest.mark.parametrize(("size", "gso"), [(1399, 1399), (60000, 1398), (60000, 1399), (64000, 100), (3000, 8)])
 def test_a_super_frame_is_cut_as_the_kernel_cuts(known: Duo, ends: tuple[str, str], size: int, gso: int) -> None:
@@ -265,11 +276,13 @@ def test_a_suspended_peer_gets_no_flood_but_keeps_its_unicast(known: Duo) -> Non
     assert known.a.drops() == {"suspended": 1}
 
 
-def test_what_is_flooded_does_not_overtake_what_waits(known: Duo) -> None:
-    """The destination is known for the first frame and forgotten before the second of the same burst."""
-    frames = [to_b(udp(*FOUR, 1, 2, bytes([n])), IP4) for n in range(3)]
-    for frame in frames:
-        known.pa.send(frame)
+@pytest.mark.parametrize("size", [10, 1000, 2500])
+def test_what_is_flooded_does_not_overtake_what_waits(known: Duo, size: int) -> None:
+    """The destination is known for the first frames and forgotten before the last of the same burst."""
+    sent = [plain(to_b(udp(*FOUR, 1, 2, bytes([n])), IP4)) for n in range(2)]
+    last = to_b(udp(*FOUR, 1, 2, bytes(size)), IP4)
+    sent.append(super_frame(last, *FOUR, 1000) if size > 1000 else plain(last))
+    known.pa.inbox.extend(sent)
     read = known.pa.read
 
     def read_and_forget(slot: memoryview) -> int:
@@ -279,7 +292,7 @@ def test_what_is_flooded_does_not_overtake_what_waits(known: Duo) -> None:
 
     known.pa.read = read_and_forget  # type: ignore[method-assign]
     known.fabric.run()
-    assert known.pb.got() == frames
+    assert payloads(known) == [vxlan(VNI, frame) for data in sent for frame in cut(data)]
 
 
 def test_a_port_that_is_gone_ends_its_bursts(known: Duo) -> None:
@@ -314,3 +327,16 @@ def test_ageing_is_held_off_by_sending(known: Duo, cached: bool) -> None:
         known.fabric.run()
         assert row.seen == known.fabric.now
     assert bool(known.pa.flows) == cached
+
+
+def test_a_mac_that_stays_elsewhere_is_not_kept_alive_from_here(known: Duo) -> None:
+    """It may send from here, but nothing is learned of it, and no decision refreshes it."""
+    there = known.a.port(VNI)
+    row = known.ta.install(mac(5), there, "learned", known.fabric.now, flags=("sticky",))
+    seen = row.seen
+    known.fabric.now += 10.0
+    for _ in range(3):
+        known.pa.send(ethernet(mac(2), mac(5), IP4, udp(*FOUR, 1, 2, b"")))
+        known.fabric.run()
+    assert (row.hop, row.seen) == (there, seen)
+    assert len(known.pb.got()) == 3

@@ -74,12 +74,36 @@ def test_any_bytes_have_a_key_or_none(payload: bytes, ethertype: bytes) -> None:
     assert flow_key(memoryview(data), 8, 13, 8) is None
 
 
-def test_a_cache_is_bounded_and_comes_back() -> None:
+def a_flow() -> Flow:
     table = Table("n", 7, mtu=1450)
     port = LocalPort("p", None, 10)
     src, dst = table.learn(mac(1), port, 0.0), table.learn(mac(2), port, 0.0)
     assert src is not None and dst is not None
-    cache, flow = FlowCache(), Flow(table, src, dst, None)
+    return Flow(table, src, dst, None)
+
+
+@pytest.mark.parametrize("head", [0, 8])
+@given(st.data())
+def test_found_is_what_was_kept_under_the_frames_key_and_nothing_else(head: int, data: st.DataObject) -> None:
+    """Finding does not judge the frame first; no other frame may be taken for one of the flow."""
+    ends = data.draw(st.sampled_from((FOUR, SIX)))
+    kept = vxlan(7, frame(data.draw(st.sampled_from((udp, tcp))), ends))
+    flow, cache = a_flow(), FlowCache(head)
+    key_of_flow = flow_key(memoryview(kept), 8, len(kept) - 8, head)
+    assert key_of_flow is not None
+    cache.keep(key_of_flow, flow)
+    other = bytearray(kept)
+    for _ in range(data.draw(st.integers(0, 2))):
+        other[data.draw(st.integers(0, min(69, len(kept) - 1)))] ^= data.draw(st.integers(0, 255))
+    length = data.draw(st.integers(14, len(other) - 8))
+    same = flow_key(memoryview(other), 8, length, head) == key_of_flow
+    assert (cache.find(memoryview(other), 8, length) is flow) == same
+    flow.table.changed()
+    assert cache.find(memoryview(kept), 8, len(kept) - 8) is None, "a decision that holds no more is not found"
+
+
+def test_a_cache_is_bounded_and_comes_back() -> None:
+    cache, flow = FlowCache(), a_flow()
     for n in range(3 * MAX_FLOWS):
         cache.keep((n,), flow)
         assert 0 < len(cache) <= MAX_FLOWS

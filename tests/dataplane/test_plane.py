@@ -151,14 +151,17 @@ def test_frames_cross_and_are_counted_once(nodes: tuple[Loop, Node, Node]) -> No
 def test_a_port_that_goes_leaves_its_counts_and_none_of_its_rows(nodes: tuple[Loop, Node, Node]) -> None:
     loop, a, _ = nodes
     port, container = a.attach(1)
+    _, neighbour = a.attach(3)
     for _ in range(3):
         container.send(plain(b"runt"))
-    until(lambda: loop.turn() >= 0 and port.counts.total() == 3, "three runts")
+    neighbour.send(plain(ethernet(mac(1), mac(3), ARP, bytes(46))))
+    until(lambda: loop.turn() >= 0 and port.counts.total() == 3 and port.tx_frames == 1, "three runts and a frame")
+    assert container.recv(100) == plain(ethernet(mac(1), mac(3), ARP, bytes(46)))
     assert a.plane.offloads(port)["tso4"] is False
     a.plane.remove_port(port)
     a.plane.remove_port(port)
-    assert a.plane.drops()["runt_frame"] == 3 and a.plane.frames()[0] == 3
-    assert a.table.rows == {} and a.table.ports == () and a.plane.ports == {}
+    assert a.plane.drops()["runt_frame"] == 3 and a.plane.frames() == (4, 1)
+    assert set(a.table.rows) == {mac(3)} and port not in a.table.ports and set(a.plane.ports) == {"p3"}
     assert a.plane.offloads(port) == dict.fromkeys(a.plane.offloads(port), False)
     container.settimeout(5)
     assert container.recv(10) == b"", "its descriptor is closed"
@@ -220,9 +223,19 @@ def test_other_vteps_take_over_without_a_stale_path(nodes: tuple[Loop, Node, Nod
     receive(loop, ca, 1)
     ca.send(frame)
     assert receive(loop, cb, 1) == [frame]
+    (receiver,) = a.plane.underlay.receivers.values()
+    receiver.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sender = b.plane.underlay.path(b.fdb.peer(Vtep("127.0.0.1")), 0)
+    assert sender is not None
+    for _ in range(100):
+        sender.sock.sendto(bytes(1000), ("127.0.0.1", 4789))
+    while loop.turn():
+        pass
     before = a.plane.frames()
     a.inside.call(lambda: a.plane.set_vteps([Vtep("127.0.0.3")]))
-    assert a.plane.frames() == before
+    offered, delivered = a.plane.frames()
+    overflow = a.plane.drops()["underlay_overflow"]
+    assert (offered - overflow, delivered) == before and overflow > 0
     other = b.fdb.peer(Vtep("127.0.0.3"))
     b.table.set_peers([other], 0, {"127.0.0.3": other})
     ca.send(frame)

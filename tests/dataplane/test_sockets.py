@@ -87,6 +87,7 @@ def test_r06_df_is_set_and_nothing_is_ever_fragmented(pair: Pair, ends: tuple[st
         else:
             assert not packet.haslayer("IPv6ExtHdrFragment") and packet["IPv6"].hlim == 64 and packet["IPv6"].tc == 2
             assert way.sock.getsockopt(socket.IPPROTO_IPV6, 23) == 3, "IPV6_PMTUDISC_PROBE"
+            assert way.sock.getsockopt(socket.IPPROTO_IPV6, 62) == 1, "IPV6_DONTFRAG"
 
 
 @pytest.mark.parametrize(("ends", "zero"), [(FOUR, False), (FOUR, True), (SIX, False), (SIX, True)])
@@ -161,6 +162,14 @@ def test_buffers_are_as_large_as_asked_whatever_the_hosts_limit(one: Namespace) 
         assert receiver.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= limit * 2
         sender = path(made, Vtep("127.0.0.2")).sock
         assert sender.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= limit * 2
+
+
+@pytest.mark.parametrize(
+    ("release", "segments"),
+    [("6.9.0", 128), ("6.18.44-x", 128), ("7.0", 128), ("6.8.12-amd64", 64), ("5.10.0", 64), ("odd", 64)],
+)
+def test_how_long_a_run_may_be_is_the_kernels_to_say(release: str, segments: int) -> None:
+    assert sockets.max_segments(release) == segments
 
 
 def test_a_source_port_that_is_taken_is_passed_over(one: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:

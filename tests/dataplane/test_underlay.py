@@ -157,11 +157,13 @@ class Refusing:
     def __init__(self, sock: socket.socket, target: str, code: int) -> None:
         self.sock, self.target, self.code = sock, target, code
         self.segmented: list[str] = []
+        self.calls = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sock, name)
 
     def sendmsg(self, views: Any, ancillary: Any, flags: int, target: tuple[str, int]) -> int:
+        self.calls += 1
         segmented = any(level == 17 for level, _, _ in ancillary)
         if segmented:
             self.segmented.append(target[0])
@@ -186,6 +188,16 @@ def test_eio_gives_up_segmentation_towards_that_peer_alone_for_a_minute(one: Nam
         assert refusing.segmented.count("127.0.0.2") == 2, "tried at once, and again after a minute"
         assert refusing.segmented.count("127.0.0.3") == 4
         assert (made.sent, lost(made)) == (16, {})
+
+
+def test_what_our_own_stack_refuses_is_not_tried_again(pair: Pair) -> None:
+    """Its EMSGSIZE stands in the error queue, too, but nobody else's error hides it."""
+    with underlay(pair[0], Vtep(ONE4), send_sockets=1) as made:
+        way = path(made, Vtep(TWO4))
+        counting: Any = Refusing(way.sock, "nobody", 0)
+        way.sock = counting
+        send(made, way, [bytes(1480)])
+        assert (lost(made), counting.calls) == ({"underlay_mtu": 1}, 1)
 
 
 def test_before_linux_6_9_a_run_has_64_segments(one: Namespace) -> None:

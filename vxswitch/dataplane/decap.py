@@ -57,23 +57,22 @@ class Decap:
         buf, at, end, size = run.view, run.start, run.start + run.total, run.size
         flows = self.flows.get(receiver.address)
         if flows is None:
-            flows = FlowCache()  # kept with its first decision
+            flows = FlowCache(vxlan.HEADER_LEN)  # kept with its first decision
         mark = receiver.tos & ip.ECN_MASK
         row = 0
         while row < run.count:
             length = min(size, end - at) - vxlan.HEADER_LEN
             start = at + vxlan.HEADER_LEN
-            key = flow_key(buf, start, length, vxlan.HEADER_LEN)
-            flow = flows.get(key) if key is not None else None
+            flow = flows.find(buf, start, length)
             hop: Hop | None
-            if flow is not None and flow.holds():
+            if flow is not None:
                 flow.src.seen = now
                 hop = flow.hop
                 if length > flow.longest and not self._restorable(flow.table, flows, buf, start, length):
                     self._drop(Drop.OVERSIZE)
                     hop = None
             else:
-                decided = self._decide(receiver, flows, key, at, length, now)
+                decided = self._decide(receiver, flows, at, length, now)
                 if isinstance(decided, int):
                     self._drop(decided)
                     decided = None
@@ -87,9 +86,7 @@ class Decap:
             row += rows
             at += rows * size
 
-    def _decide(
-        self, receiver: Receiver, flows: FlowCache, key: FlowKey | None, at: int, length: int, now: float
-    ) -> Hop | int | None:
+    def _decide(self, receiver: Receiver, flows: FlowCache, at: int, length: int, now: float) -> Hop | int | None:
         """Judge and learn: the local port to go to, or the reason it dies, or None: flooded, nothing left to do."""
         buf = receiver.run.view
         if length < ethernet.HEADER_LEN:
@@ -123,6 +120,7 @@ class Decap:
         verdict = stages.unicast_from_vtep(row)
         if verdict:
             return verdict
+        key = flow_key(buf, start, length, vxlan.HEADER_LEN)
         if key is not None and source is not None and source.hop is peer:
             self._keep(receiver.address, flows, key, Flow(table, source, row, None))
         return row.hop

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from vxswitch.counters import ALIVE, Drop, Stats
 from vxswitch.dataplane import stages
-from vxswitch.dataplane.flow import Flow, FlowKey, flow_key
-from vxswitch.dataplane.kernel_cut import HOLD, TCP, Door
+from vxswitch.dataplane.flow import Flow, flow_key
+from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
 from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
@@ -85,16 +85,14 @@ class Encap:
             return self._drop(port, verdict, at)
         if port.limited and not port.admit(slot.count, slot.wire_bytes, now):
             return self._drop(port, Drop.RATE, at)
-        key = flow_key(slot.view, slot.start, n - VNET_LEN, 0)
-        flow = port.flows.get(key) if key is not None else None
-        if flow is not None and flow.holds():
+        flow = port.flows.find(slot.view, slot.start, n - VNET_LEN)
+        if flow is not None:
             if slot.longest > flow.longest:
                 return self._drop(port, Drop.OVERSIZE, at)
             flow.src.seen = now
             hop, path, tos = flow.hop, flow.path, flow.tos
         else:
-            flow = None
-            decided = self._decide(port, key, now)
+            decided = self._decide(port, now)
             if isinstance(decided, int):
                 return self._drop(port, decided, at)
             if decided is None:
@@ -105,9 +103,10 @@ class Encap:
         self._to_port(hop)
         return at
 
-    def _decide(self, port: Port, key: FlowKey | None, now: float) -> tuple[Hop, Path | None, int] | int | None:
+    def _decide(self, port: Port, now: float) -> tuple[Hop, Path | None, int] | int | None:
         """Judge and learn: (hop, path, outer ToS), or the reason it dies, or None: flooded, nothing left to do."""
         slot, table = self.slot, port.table
+        key = flow_key(slot.view, slot.start, slot.end - slot.start, 0)
         tags = 0
         if slot.view[slot.start + ethernet.ETHERTYPE] in _TAG_FIRST_BYTES:
             tags = self._vlan_out(table)
@@ -148,7 +147,12 @@ class Encap:
 
     def _to_vtep(self, port: Port, flow: Flow | None, path: Path, tos: int, at: int, now: float) -> int:
         slot = self.slot
-        if self.door is not None and flow is not None and (slot.gso_type in TCP or flow.door_until > now):
+        if (
+            self.door is not None
+            and flow is not None
+            and (slot.gso_type in TCP or flow.door_until > now)
+            and slot.end - slot.start <= WHOLE_MAX
+        ):
             return self._through_door(self.door, port, flow, path, at, now)
         if slot.gso_type:
             if path.frames:

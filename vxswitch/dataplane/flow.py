@@ -89,10 +89,28 @@ class Flow:
 class FlowCache(dict[FlowKey, Flow]):
     """Decisions by key; emptied when full, because what matters is back after one frame each.
 
+    ``head``: how many bytes before the frame decide, too (0, or a VXLAN header's length).
     ``partial``: the sender, whose frames these are about, leaves inner checksums to be finished.
     """
 
-    partial = False
+    def __init__(self, head: int = 0) -> None:
+        super().__init__()
+        self.head = head
+        self.partial = False
+        self._v4, self._v6 = (_RX_KEY_V4, _RX_KEY_V6) if head else (KEY_V4, KEY_V6)
+
+    def find(self, buf: memoryview, start: int, length: int) -> Flow | None:
+        """The decision about the frame at ``start``, if there is one that still holds.
+
+        Does not ask whether the frame is of a kind that is cached: the bytes that say so are in the key.
+        """
+        if length >= KEY_V4.size and buf[start + _TYPE_HI] == 0x08:
+            flow = self.get(self._v4.unpack_from(buf, start - self.head))
+        elif length >= KEY_V6.size and buf[start + _TYPE_HI] == 0x86:
+            flow = self.get(self._v6.unpack_from(buf, start - self.head))
+        else:
+            return None
+        return flow if flow is not None and flow.holds() else None
 
     def keep(self, key: FlowKey, flow: Flow) -> None:
         """Remember a decision."""

@@ -3,7 +3,7 @@
 What is written there is a finished VXLAN packet around a super-frame, with a vnet header of 24 bytes that says where
 the inner headers are (linux/virtio_net.h, virtio_net_hdr_v1_hash_tunnel; linux 6.17). The host routes it out like any
 packet, and the device, or the kernel in front of it, cuts: no arithmetic and no copy here. The same datagrams leave as
-by UDP_SEGMENT, from the same source ports, and neither its 65,507 bytes nor its 128 segments bound them.
+by UDP_SEGMENT, from the same source ports. A super-frame that does not fit one outer packet is cut here all the same.
 
 Two ways out must not race. So for ``HOLD`` seconds after a super-frame, all frames of its flow go through the door.
 
@@ -41,7 +41,7 @@ _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
 _UDP = struct.Struct("!HHHH")
 _OUTER = transport.UDP_HEADER_LEN + vxlan.HEADER_LEN
-_PACKET_MAX = 0xFFFF
+WHOLE_MAX = 0xFFFF - ip.V6_HEADER_LEN - _OUTER  # bytes of a frame that fits one outer packet of either family
 _US = bytes.fromhex("020000000001")  # the outer source MAC on the way in; nobody looks at it
 
 
@@ -56,15 +56,16 @@ class Door:
         self._ends: dict[Path, tuple[bytes, bytes, int, int]] = {}
 
     def send(self, slot: Slot, path: Path, header: bytes, tos: int) -> int:
-        """The slot's frame to the path's VTEP, cut by the kernel if it is a super-frame. A verdict."""
+        """The slot's frame, WHOLE_MAX bytes at most, to the path's VTEP, cut by the kernel if it is a super-frame.
+
+        A verdict.
+        """
         length = slot.end - slot.start
         source, target, source_port, port = self._ends_of(path)
         v6 = path.family == socket.AF_INET6
         network = ip.V6_HEADER_LEN if v6 else ip.V4_HEADER_LEN
         inner = ethernet.HEADER_LEN + network + _OUTER  # where the inner Ethernet header stands
         udp_length = _OUTER + length
-        if network + udp_length > _PACKET_MAX:
-            return Drop.UNDERLAY_MTU
         sum_of_ends = checksum.pseudo_header(source + target, ip.PROTO_UDP, udp_length)
         packet = b"".join(
             (
