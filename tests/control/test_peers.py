@@ -40,7 +40,7 @@ class House:
         return {row["node"] or row["vtep"]: row["state"] for row in self.peers.view(lambda vni: "red")}
 
 
-# -- members -----------------------------------------------------------------------------------------------------------
+# -- members ---------------------------------------------------------------------------------------------------------
 
 
 def test_members_are_flooded_to_and_may_send() -> None:
@@ -117,7 +117,7 @@ def test_a_record_that_changes_moves_the_vtep() -> None:
     assert list(house.fdb.peers) == [vtep("192.0.2.9")]
 
 
-# -- one address, one node ---------------------------------------------------------------------------------------------
+# -- one address, one node -------------------------------------------------------------------------------------------
 
 
 def test_a_node_at_our_own_address_is_refused_loudly(caplog: pytest.LogCaptureFixture) -> None:
@@ -157,7 +157,7 @@ def test_a_dead_nodes_address_may_be_taken_over() -> None:
     assert house.flood() == ["192.0.2.2:4789"]
 
 
-# -- liveness ----------------------------------------------------------------------------------------------------------
+# -- liveness --------------------------------------------------------------------------------------------------------
 
 
 def test_a_lapsed_lease_suspends_and_a_new_one_takes_back() -> None:
@@ -221,7 +221,7 @@ def test_leases_are_shown_as_seconds_left_now() -> None:
     assert house.peers.view(lambda vni: "red")[0]["lease"] == 0.0
 
 
-# -- static peers ------------------------------------------------------------------------------------------------------
+# -- static peers ----------------------------------------------------------------------------------------------------
 
 
 def test_static_peers_stand_in_every_network_or_in_one() -> None:

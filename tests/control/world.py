@@ -13,6 +13,7 @@ from vxswitch.control.addresses import Addresses
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.attaching import Attaching
 from vxswitch.control.doors import Opened, Place
+from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
@@ -203,14 +204,7 @@ class Node:
         self.mtu = 1450
         clock = world.time
         self.peers = Peers(self.fdb, uid=self.state.uid, own=vteps, grace=60.0, clock=clock)
-        self.announcer = Announcer(
-            self.fdb,
-            self.store,
-            clock=clock,
-            ips=lambda port: self.ports.ips(port),
-            expected=lambda vni: self.ports.expected(vni),
-            put_back=lambda claim: self.reconciler.put_back(claim),
-        )
+        self.announcer = Announcer(self.fdb, self.store, clock=clock)
         self.reconciler = Reconciler(
             self.fdb, self.peers, self.announcer, uid=self.state.uid, epoch=self.state.epoch, clock=clock
         )
@@ -227,6 +221,7 @@ class Node:
             auto_mtu=lambda: self.mtu,
             stats=self.plane.stats,
         )
+        self.joining = Joining(self.networks, self.store, self.peers)
         self.addresses = Addresses(self.store, name)
         self.ports = Ports(
             self.networks,
@@ -240,9 +235,10 @@ class Node:
             clock=clock,
             release=self.announcer.release,
         )
-        self.networks.follower = self.reconciler.ports = self.ports
+        self.announcer.ports = self.networks.follower = self.reconciler.ports = self.ports
+        self.announcer.put_back = self.reconciler.put_back
         self.attaching = Attaching(
-            self.ports, self.networks, self.addresses, self.taps, identity=("test", name)
+            self.ports, self.networks, self.joining, self.addresses, self.taps, identity=("test", name)
         )
         self._events = self.store.events()
 
@@ -254,6 +250,7 @@ class Node:
             plane=self.plane,
             store=self.store,
             networks=self.networks,
+            joining=self.joining,
             peers=self.peers,
             ports=self.ports,
             announcer=self.announcer,
@@ -287,6 +284,11 @@ class Node:
         queue = getattr(self.store, "_queue", None)
         while queue is not None and not queue.empty():
             self.reconciler.apply(await anext(self._events))
+
+    def beat(self) -> None:
+        """The store's heartbeat, by hand."""
+        assert isinstance(self.store, MemoryStore)
+        self.store.beat()
 
     async def attach(self, network: str, netns: str = "c1", **wishes: Any) -> dict[str, Any]:
         """As a client would: with the descriptor of a TAP."""

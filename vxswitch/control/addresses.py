@@ -44,8 +44,10 @@ class Addresses:
             else:
                 taken.append(str(ipaddress.ip_interface(word)))
         named = [ip for ip in words if ip != "auto"]
-        if named:
+        try:
             await self.reserve(network, port_id, named)
+        except StoreUnavailableError as error:
+            log.warning("addresses of %s are not reserved yet: %s", port_id, error)
         return tuple(dict.fromkeys(taken))
 
     def _allocates(self, network: Network) -> bool:
@@ -56,7 +58,9 @@ class Addresses:
         subnets = network.settings.subnets
         if not subnets and self._store.status().state != "static":
             raise UsageError(f"network {network.name!r} has no subnet to take an address from: give --ip CIDR or none")
-        first = {ipaddress.ip_network(subnet).version: subnet for subnet in reversed(subnets)}
+        first: dict[int, str] = {}
+        for subnet in subnets:
+            first.setdefault(ipaddress.ip_network(subnet).version, subnet)
         until = deadline()
         vni, owner = network.vni or 0, self._owner(port_id)
         asked = first.values() or ("",)  # static: says itself that it allocates nothing
@@ -66,21 +70,15 @@ class Addresses:
             raise StoreUnavailableError(f"no address for {port_id}: {error}: give --ip CIDR or try again") from None
 
     async def reserve(self, network: Network, port_id: str, ips: Sequence[str]) -> None:
-        """Tell the store that a port has these; ConflictError if another live owner has one. Later, if it is away."""
+        """Tell the store that a port has these. ConflictError: another live owner has one; StoreUnavailableError."""
         if not network.settled.is_set() or not self._allocates(network) or network.vni is None:
             return
-        until = deadline()
-        self._returned.pop((network.vni, self._owner(port_id)), None)
+        until, owner = deadline(), self._owner(port_id)
+        self._returned.pop((network.vni, owner), None)
         for interface in map(ipaddress.ip_interface, ips):
             subnet = _subnet_of(interface, network.settings.subnets)
-            if subnet is None:
-                continue
-            try:
-                call = self._store.reserve_ip(network.vni, subnet, str(interface.ip), self._owner(port_id))
-                await patiently(call, until)
-            except StoreUnavailableError as error:
-                log.warning("address %s of %s is not reserved yet: %s", interface.ip, port_id, error)
-                return
+            if subnet is not None:
+                await patiently(self._store.reserve_ip(network.vni, subnet, str(interface.ip), owner), until)
 
     async def give_back(self, vni: int, port_ids: Iterable[str]) -> None:
         """These ports are no more; their addresses go into quarantine."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from vxswitch.control.doors import Clock
 from vxswitch.errors import StoreUnavailableError, VxswitchError
@@ -33,30 +34,29 @@ _RETRY = (0.2, 2.0)  # seconds between tries while the store is away: first, lon
 Key = tuple[int, bytes]  # VNI, MAC
 
 
+class TellsMacs(Protocol):
+    """What the announcer asks about local ports."""
+
+    def ips(self, port_id: str) -> tuple[str, ...]:
+        """The addresses that a port was given with its MAC."""
+        ...
+
+    def expected(self, vni: int) -> Iterable[LocalMac]:
+        """The MACs of ports that are recorded, but wait for their TAPs."""
+        ...
+
+
 class Announcer:
-    """The queue and the task that empties it.
+    """The queue and the task that empties it. ``put_back`` takes the row that our claim did not displace."""
 
-    ``ips`` tells the addresses that a port was given with its MAC, ``expected`` the MACs of ports that wait, and
-    ``put_back`` takes the row of another owner that our claim did not displace.
-    """
+    ports: TellsMacs
+    put_back: Callable[[Claim], None]
 
-    def __init__(
-        self,
-        fdb: Fdb,
-        store: Store,
-        *,
-        clock: Clock,
-        ips: Callable[[str], tuple[str, ...]],
-        expected: Callable[[int], Iterable[LocalMac]],
-        put_back: Callable[[Claim], None],
-    ) -> None:
+    def __init__(self, fdb: Fdb, store: Store, *, clock: Clock) -> None:
         self.refused: dict[str, int] = {}  # claims that were not granted, by reason
         self._fdb = fdb
         self._store = store
         self._clock = clock
-        self._ips = ips
-        self._expected = expected
-        self._put_back = put_back
         self._wishes: dict[Key, bool] = {}  # True: claim, False: release
         self._flying: set[Key] = set()
         self._budgets: dict[Hop, tuple[float, float]] = {}  # tokens left, at this time
@@ -102,7 +102,7 @@ class Announcer:
         table = self._fdb.tables.get(vni)
         if table is None or table.learning != "control":
             return
-        yield from self._expected(vni)
+        yield from self.ports.expected(vni)
         for row in list(table.rows.values()):
             if row.hop is not None and row.hop.local:
                 yield self._local_mac(vni, row)
@@ -134,15 +134,16 @@ class Announcer:
                     await asyncio.sleep(_PAUSE)
 
     async def flush(self) -> int:
-        """Send one batch; how many wishes were settled. StoreUnavailableError: they are back in the queue."""
+        """Send one batch; how many wishes that settled. StoreUnavailableError: they are back in the queue."""
         claims, releases = self._take()
         self._flying.update(claims, releases)
+        again = 0
         try:
             if releases:
                 await self._store.release(releases)
                 self._flying.difference_update(releases)
             if claims:
-                await self._claim(claims)
+                again = await self._claim(claims)
         except StoreUnavailableError:
             self._restore(claims, releases)
             raise
@@ -152,7 +153,7 @@ class Announcer:
             self._flying.difference_update(claims, releases)
             if not self._wishes:
                 self._idle.set()
-        return len(claims) + len(releases)
+        return len(claims) + len(releases) - again
 
     async def drained(self) -> None:
         """Wait until nothing is left to announce."""
@@ -201,28 +202,28 @@ class Announcer:
 
     # -- the answers -----------------------------------------------------------------------------------------------
 
-    async def _claim(self, keys: list[Key]) -> None:
-        macs = []
-        for key in keys:
-            row = self._local_row(key)
-            if row is not None:
-                macs.append(self._local_mac(key[0], row))
+    async def _claim(self, keys: list[Key]) -> int:
+        """Claim what still stands behind a local port; how many have to be claimed again."""
+        macs = [self._local_mac(key[0], row) for key in keys if (row := self._local_row(key)) is not None]
         results = await self._store.claim(macs)
-        for claimed, result in zip(macs, results, strict=True):
-            self._answered((claimed.vni, claimed.mac), result)
+        answers = zip(macs, results, strict=True)
+        return sum(self._answered((claimed.vni, claimed.mac), result) for claimed, result in answers)
 
-    def _answered(self, key: Key, result: ClaimResult) -> None:
+    def _answered(self, key: Key, result: ClaimResult) -> bool:
+        """Do as the store says; true if it wants to be asked again."""
         if result.refused is None:
             row = self._local_row(key)
             if row is not None and result.row is not None:
                 row.rev, row.flags = result.row.rev, result.row.flags
-            return
+            return False
         self.refused[result.refused] = self.refused.get(result.refused, 0) + 1
         log.warning("claim of %s in VNI %d refused: %s", format_mac(key[1]), key[0], result.refused)
         if result.refused == "no_lease":
             self._wishes.setdefault(key, True)
-        elif result.row is not None and key not in self._wishes:
-            self._put_back(result.row)
+            return True
+        if result.row is not None and key not in self._wishes:
+            self.put_back(result.row)
+        return False
 
     def _local_row(self, key: Key) -> Row | None:
         table = self._fdb.tables.get(key[0])
@@ -233,4 +234,4 @@ class Announcer:
         flags = ("sticky",) if row.source == "static" and "sticky" in row.flags else ()
         if not isinstance(row.hop, LocalPort) or not (row.given or row.source == "static"):
             return LocalMac(vni, row.mac, "frame")
-        return LocalMac(vni, row.mac, "attach", self._ips(row.hop.id) if row.given else (), flags)
+        return LocalMac(vni, row.mac, "attach", self.ports.ips(row.hop.id) if row.given else (), flags)

@@ -66,17 +66,21 @@ class Api:
         self._metrics = Metrics(rooms, views)
         self._runners: list[web.AppRunner] = []
         self._server: asyncio.AbstractServer | None = None
+        self._socket: socket.socket | None = None
         self._path: Path | None = None
 
-    # -- sockets -------------------------------------------------------------------------------------------------------
+    # -- sockets ---------------------------------------------------------------------------------------------------
 
-    async def start(self, path: Path, group: str | None) -> None:
-        """Listen on the unix socket. UsageError, ConflictError."""
-        runner = await self._runner(self._routes())
-        assert runner.server is not None
-        sock = listen(path, group)
-        self._server = await asyncio.get_running_loop().create_unix_server(runner.server, sock=sock)
+    def bind(self, path: Path, group: str | None) -> None:
+        """Take the unix socket; who connects waits until ``start``. UsageError, ConflictError."""
+        self._socket = listen(path, group)
         self._path = path
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        runner = await self._runner(self._routes())
+        assert runner.server is not None and self._socket is not None
+        self._server = await asyncio.get_running_loop().create_unix_server(runner.server, sock=self._socket)
 
     async def start_metrics(self, address: str, port: int) -> None:
         """Serve /metrics, and nothing else, on TCP as well. UsageError if the port cannot be had."""
@@ -90,6 +94,8 @@ class Api:
         """Stop listening and remove the socket's file."""
         if self._server is not None:
             self._server.close()
+        elif self._socket is not None:
+            self._socket.close()
         for runner in self._runners:
             await runner.cleanup()
         if self._path is not None:
@@ -126,7 +132,7 @@ class Api:
             web.get("/metrics", self._get_metrics),
         ]
 
-    # -- networks ------------------------------------------------------------------------------------------------------
+    # -- networks --------------------------------------------------------------------------------------------------
 
     async def _list_networks(self, request: web.Request) -> web.Response:
         """Those of this node, then those that only the store knows."""
@@ -154,11 +160,11 @@ class Api:
         wanted = settings.from_plain(body, "request", _defaults(self._rooms.networks.defaults))
         if wanted.learning == "control" and not self._rooms.networks.recorded:
             raise UsageError(f"network {wanted.name!r}: learning control needs a store, static: is none")
-        network = await self._rooms.networks.create(wanted, may_exist=may_exist)
+        network = await self._rooms.joining.create(wanted, may_exist=may_exist)
         return _json(network.view())
 
     async def _remove_network(self, request: web.Request) -> web.Response:
-        removed = await self._rooms.networks.remove(request.match_info["name"])
+        removed = await self._rooms.joining.remove(request.match_info["name"])
         return _json({"record_removed": removed})
 
     async def _wait_network(self, request: web.Request) -> web.Response:
@@ -174,7 +180,7 @@ class Api:
             raise VxswitchError(f"network {network.name!r} is {network.state}: {why}") from None
         return _json(network.view())
 
-    # -- rows, ports, traces -------------------------------------------------------------------------------------------
+    # -- rows, ports, traces ---------------------------------------------------------------------------------------
 
     async def _show_fdb(self, request: web.Request) -> web.Response:
         name = request.query.get("network")

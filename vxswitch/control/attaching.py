@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 from vxswitch.control import portrecord
 from vxswitch.control.addresses import Addresses
 from vxswitch.control.doors import Taps
+from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.portrecord import AttachRequest, PortRecord, derive_mac, port_id
 from vxswitch.control.ports import Entry, Ports
@@ -33,10 +34,18 @@ class Attaching:
     """The requests that make and remove containers' ports. ``identity``: cluster and node, for derived MACs."""
 
     def __init__(
-        self, ports: Ports, networks: Networks, addresses: Addresses, taps: Taps, *, identity: tuple[str, str]
+        self,
+        ports: Ports,
+        networks: Networks,
+        joining: Joining,
+        addresses: Addresses,
+        taps: Taps,
+        *,
+        identity: tuple[str, str],
     ) -> None:
         self._ports = ports
         self._networks = networks
+        self._joining = joining
         self._addresses = addresses
         self._taps = taps
         self._identity = identity
@@ -56,36 +65,44 @@ class Attaching:
         """A port for a TAP; the same again is a success (``existing``)."""
         if len(fds) != 1:
             raise UsageError(f"attach: want the descriptor of one queue, got {len(fds)}")
-        await self._networks.ensure(request.network)
+        await self._joining.ensure(request.network)
         _, table = self._networks.forwarding(request.network)
         ident = port_id(request.network, request.netns, request.ifname)
         async with self._lock(ident):
             entry = self._ports.entries.get(ident)
-            if entry is not None and entry.port is not None and entry.record.inode != request.inode:
+            if entry is not None and entry.record.inode != request.inode:
                 self._ports.gone(entry, "its namespace was replaced", keep_addresses=True)
                 entry = None
-            if entry is not None and entry.port is not None:
+            if entry is not None:
                 _check_same(entry.record, request)
+            if entry is not None and entry.port is not None:
                 return _answer(entry, table, existing=True)
             self._check_place(request, ident)
-            entry = await self._open(request, ident, fds[0])
+            entry = await self._open(request, ident, fds[0], entry.record if entry is not None else None)
         await self._ports.save()
         return _answer(entry, table, existing=False)
 
-    async def _open(self, request: AttachRequest, ident: str, fd: int) -> Entry:
+    async def _open(self, request: AttachRequest, ident: str, fd: int, known: PortRecord | None) -> Entry:
         opened = self._taps.accept(fd, request.tap)
         try:
-            ips = await self._addresses.take(self._networks.find(request.network), ident, request.ips)
-            network, table = self._networks.forwarding(request.network)  # it may have gone while we waited
-            mac = self._mac(table, ident, request, ips)
+            record = known or await self._record(request, ident)
+            _, table = self._networks.forwarding(request.network)  # it may have gone while we waited
         except BaseException:
             os.close(opened.fd)
             raise
-        record = PortRecord(
+        entry = Entry(record, pinned=request.pinned)
+        self._ports.start(entry, opened, table)
+        return entry
+
+    async def _record(self, request: AttachRequest, ident: str) -> PortRecord:
+        """A new port: its addresses, and the MAC that follows from them unless one was asked for."""
+        ips = await self._addresses.take(self._networks.find(request.network), ident, request.ips)
+        _, table = self._networks.forwarding(request.network)
+        return PortRecord(
             id=ident,
-            network=network.name,
+            network=request.network,
             ifname=request.ifname,
-            mac=format_mac(mac),
+            mac=format_mac(self._mac(table, ident, request, ips)),
             netns=request.netns,
             inode=request.inode,
             pid=request.pid,
@@ -94,9 +111,6 @@ class Attaching:
             rate=request.rate,
             pps=request.pps,
         )
-        entry = Entry(record, pinned=request.pinned)
-        self._ports.start(entry, opened, table)
-        return entry
 
     def _mac(self, table: Table, ident: str, request: AttachRequest, ips: tuple[str, ...]) -> bytes:
         if request.mac is not None:

@@ -6,9 +6,9 @@ member; only then are MACs announced. A record with another VNI or MTU is a ``co
 and ends; later the network goes on forwarding what it did, is no member, and shows the reason until that is resolved.
 
 What the cluster has to agree on (VNI, subnets, MTU, learning) is the record's word; policy towards our own ports
-(unknown, antispoof, vlan) is this node's. Networks joined by a command are kept in ``networks.json``, so that they and
-their ports come back with the switch. Commands wait for the store ``PATIENCE`` seconds; what it did not answer by then
-is done by ``run`` when it can be.
+(unknown, antispoof, vlan) is this node's. Networks joined by a command (``joining``) are kept in ``networks.json``, so
+that they and their ports come back with the switch. What the store did not answer in time is done by ``run`` when it
+can be.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
-
-import msgspec
 
 from vxswitch import config
 from vxswitch.control import settings as asked_for
@@ -37,7 +35,8 @@ from vxswitch.store.base import Store
 
 log = logging.getLogger(__name__)
 
-_RETRY = 1.0
+_RETRY = 1.0  # seconds between attempts to settle
+_PAUSE = 0.02  # seconds between questions to a store of our own that is coming up
 _DOCUMENT = "networks"
 
 
@@ -92,8 +91,8 @@ class Networks:
         self._auto_mtu = auto_mtu
         self._stats = stats
         self._everywhere: tuple[Vtep, ...] = ()
-        self._changing = asyncio.Lock()
-        self._poke = asyncio.Event()
+        self.changing = asyncio.Lock()  # held by whoever makes networks come, go or settle
+        self._poked = asyncio.Event()
 
     @property
     def recorded(self) -> bool:
@@ -102,11 +101,13 @@ class Networks:
 
     # -- the start -------------------------------------------------------------------------------------------------
 
-    async def start(self, wanted: Iterable[config.Network], peers: Iterable[Vtep], patience: float) -> None:
+    async def start(
+        self, wanted: Iterable[config.Network], peers: Iterable[Vtep], patience: float, *, insist: bool = False
+    ) -> None:
         """Join what is configured and what was joined before; then every network with a known VNI forwards.
 
-        Waits ``patience`` seconds at most for a store that has not said yet how it is. ConflictError if its record
-        of a configured network contradicts.
+        Waits ``patience`` seconds at most for a store that has not said yet how it is; ``insist``: even if it says no,
+        because it is our own and about to come up. ConflictError if its record of a configured network contradicts.
         """
         self._everywhere = tuple(peers)
         for settings in wanted:
@@ -115,16 +116,16 @@ class Networks:
             if settings.name not in self.by_name and all(n.vni != settings.vni for n in self.by_name.values()):
                 self.by_name[settings.name] = Network(settings, configured=False)
         if self.recorded and self.by_name:
-            await self._read_records(deadline(patience))
+            await self._read_records(deadline(patience), insist)
         for network in self.by_name.values():
             if network.table is None and network.vni is not None and network.state != "conflict":
-                await self._raise(network)
-        self._poke.set()
+                await self.bring_up(network)
+        self.poke()
 
-    async def _read_records(self, until: float) -> None:
+    async def _read_records(self, until: float, insist: bool) -> None:
         for network in self.by_name.values():
             try:
-                record = await self._agree(network, until)
+                record = await self._agree_at_start(network, until, insist)
             except StoreUnavailableError as error:
                 log.warning("starting without the store: %s", error)
                 return
@@ -132,6 +133,15 @@ class Networks:
                 network.settings = asked_for.adopted(network.settings, record)
             elif network.configured:
                 raise ConflictError(network.reason or f"network {network.name!r} contradicts the store")
+
+    async def _agree_at_start(self, network: Network, until: float, insist: bool) -> NetworkRecord | None:
+        while True:
+            try:
+                return await self._agree(network, until)
+            except StoreUnavailableError:
+                if not insist or deadline(_PAUSE) >= until:
+                    raise
+                await asyncio.sleep(_PAUSE)
 
     def _saved(self) -> list[config.Network]:
         """The networks that were joined by a command in earlier lives."""
@@ -142,13 +152,14 @@ class Networks:
             self._state.move_aside(_DOCUMENT, str(error))
             return []
 
-    async def _save(self) -> None:
+    async def save(self) -> None:
+        """Remember the networks that were joined by a command."""
         items = [asked_for.to_plain(n.settings) for n in self.by_name.values() if not n.configured]
         await asyncio.to_thread(self._state.write, _DOCUMENT, items)
 
     # -- up and settled --------------------------------------------------------------------------------------------
 
-    async def _raise(self, network: Network) -> None:
+    async def bring_up(self, network: Network) -> None:
         """The VNI is known: forward."""
         settings = network.settings
         assert settings.vni is not None
@@ -206,7 +217,7 @@ class Networks:
                 raise  # the VNI is another network's
             return theirs
 
-    async def _settle(self, network: Network, until: float) -> None:
+    async def settle(self, network: Network, until: float) -> None:
         """Agree with the store and become a member. StoreUnavailableError: later."""
         record = await self._agree(network, until)
         if record is None:
@@ -222,7 +233,7 @@ class Networks:
     async def _adopt(self, network: Network, record: NetworkRecord) -> None:
         network.settings = asked_for.adopted(network.settings, record)
         if network.table is None:
-            await self._raise(network)
+            await self.bring_up(network)
             return
         table, mtu = network.table, self._mtu(network.settings)
         table.learning = record.learning
@@ -234,20 +245,34 @@ class Networks:
 
     async def run(self) -> None:
         """Settle what is not settled, again and again: the store comes back, records change."""
+        connects = self._store.counts.connects
         while True:
             with contextlib.suppress(TimeoutError):  # not wait_for, which may swallow a cancellation (python 3.11)
                 async with asyncio.timeout(_RETRY):
-                    await self._poke.wait()
-            self._poke.clear()
-            if self.recorded:
-                async with self._changing:
-                    await self.settle_all()
+                    await self._poked.wait()
+            self._poked.clear()
+            if not self.recorded:
+                continue
+            async with self.changing:
+                if self._store.status().state == "up" and connects != self._store.counts.connects:
+                    connects = self._store.counts.connects
+                    await self.catch_up()
+                await self.settle_all()
+
+    def poke(self) -> None:
+        """There is something to settle: do not wait for the next round."""
+        self._poked.set()
+
+    async def catch_up(self) -> None:
+        """The store is back: what its absence left undone in networks that are settled."""
+        for network in [n for n in self.by_name.values() if n.settled.is_set()]:
+            await self.follower.network_settled(network)
 
     async def settle_all(self) -> None:
         """Try every network that is not settled, until the store does not answer."""
         for network in [n for n in self.by_name.values() if not n.settled.is_set()]:
             try:
-                await self._settle(network, deadline())
+                await self.settle(network, deadline())
             except StoreUnavailableError:
                 return
             except VxswitchError as error:
@@ -277,80 +302,7 @@ class Networks:
         table = self._fdb.tables.get(vni)
         return table.name if table is not None else None
 
-    async def create(self, settings: config.Network, *, may_exist: bool) -> Network:
-        """Create or join a network by command; ConflictError if it contradicts this node's or the store's."""
-        async with self._changing:
-            known = self.by_name.get(settings.name)
-            if known is None:
-                return await self._join(settings)
-            differs = asked_for.difference(settings, known.settings)
-            if differs or not may_exist:
-                raise ConflictError(differs or f"network {known.name!r} exists: --may-exist makes that a success")
-            return known
-
-    async def ensure(self, name: str) -> Network:
-        """The network of that name, joined now if only the store knows it. NotFoundError, StoreUnavailableError."""
-        if name in self.by_name or not self.recorded:
-            return self.find(name)
-        async with self._changing:
-            if name in self.by_name:
-                return self.find(name)
-            record = await patiently(self._store.get_network(name), deadline())
-            if record is None:
-                raise NotFoundError(f"there is no network {name!r}: `vxswitch network create {name}` makes it")
-            return await self._join(asked_for.from_record(record, self.defaults.vlan))
-
-    async def _join(self, settings: config.Network) -> Network:
-        if settings.vni is None and not self.recorded:
-            raise UsageError(f"network {settings.name!r} has no VNI and static: keeps no record of it: give --vni")
-        network = self.by_name[settings.name] = Network(settings, configured=False)
-        try:
-            if self.recorded:
-                await self._settle_or_wait(network)
-            else:
-                await self._raise(network)
-        except VxswitchError:
-            del self.by_name[settings.name]
-            await self._lower(network)
-            raise
-        await self._save()
-        self._poke.set()
-        return network
-
-    async def _settle_or_wait(self, network: Network) -> None:
-        try:
-            await self._settle(network, deadline())
-        except StoreUnavailableError as error:
-            log.warning("network %s waits for the store: %s", network.name, error)
-            if network.table is None and network.vni is not None:
-                await self._raise(network)
-        if network.state == "conflict":
-            raise ConflictError(network.reason or "conflict")
-
-    async def remove(self, name: str) -> bool:
-        """Leave a network, its ports with it; true if its record went too (there was no other member)."""
-        async with self._changing:
-            network = self.find(name)
-            others = self._peers.members(network.vni) if network.vni is not None else set()
-            await self._lower(network)
-            del self.by_name[name]
-            await self._save()
-            if not self.recorded or others:
-                return False
-            try:
-                await patiently(self._store.remove_network(name), deadline())
-            except VxswitchError as error:
-                log.warning("network %s: left, but its record stays: %s", name, error)
-                return False
-            return True
-
-    async def purge(self) -> None:
-        """Leave every network for good: ports, TAPs and rows go, records stay. What was joined is still remembered."""
-        async with self._changing:
-            for network in self.by_name.values():
-                await self._lower(network)
-
-    async def _lower(self, network: Network) -> None:
+    async def lower(self, network: Network, until: float | None = None) -> None:
         """Stop forwarding: ports first, then the membership, with which our rows go."""
         await self.follower.network_down(network)
         table = network.table
@@ -359,60 +311,15 @@ class Networks:
         table.on_local = None
         if network.settled.is_set() and self.recorded:
             try:
-                await patiently(self._store.leave(table.vni), deadline())
+                await patiently(self._store.leave(table.vni), deadline() if until is None else until)
             except StoreUnavailableError as error:
                 log.warning("network %s: left without telling the store: %s", network.name, error)
         self._reconciler.leave(table.vni)
         self._fdb.remove(table.vni)
         network.table = None
 
-    # -- SIGHUP ----------------------------------------------------------------------------------------------------
-
     def set_peers(self, everywhere: Iterable[Vtep]) -> None:
         """The static peers as configured now: those of every network, and each network's own."""
         self._everywhere = tuple(everywhere)
         own = {n.vni: n.settings.peers for n in self.by_name.values() if n.vni is not None and n.settings.peers}
         self._peers.set_static(self._everywhere, own)
-
-    async def reload(self, wanted: Iterable[config.Network], defaults: config.Networks) -> list[str]:
-        """Be what the configuration says now; returns the keys that cannot change while frames flow."""
-        refused: list[str] = []
-        self.defaults = defaults
-        settings = {s.name: s for s in wanted}
-        async with self._changing:
-            for network in [n for n in self.by_name.values() if n.configured and n.name not in settings]:
-                log.info("network %s is no longer configured: leaving it", network.name)
-                await self._lower(network)
-                del self.by_name[network.name]
-            for name, asked in settings.items():
-                known = self.by_name.get(name)
-                refused += await self._add(asked) if known is None else self._change(known, asked)
-            await self._save()
-        self.set_peers(self._everywhere)
-        self._poke.set()
-        return refused
-
-    async def _add(self, asked: config.Network) -> list[str]:
-        """A network that is new in the configuration; the store's part of it follows in ``run``."""
-        network = self.by_name[asked.name] = Network(asked, configured=True)
-        try:
-            if asked.vni is not None:
-                await self._raise(network)
-        except VxswitchError as error:
-            del self.by_name[asked.name]
-            await self._lower(network)
-            return [f"networks.{asked.name}: {error}"]
-        return []
-
-    @staticmethod
-    def _change(known: Network, asked: config.Network) -> list[str]:
-        known.configured = True
-        keys = asked_for.fixed(asked, known.settings)
-        known.settings = msgspec.structs.replace(
-            known.settings, unknown=asked.unknown, antispoof=asked.antispoof, vlan=asked.vlan, peers=asked.peers
-        )
-        table = known.table
-        if table is not None:
-            table.unknown, table.antispoof, table.vlan = asked.unknown, asked.antispoof, asked.vlan
-            table.changed()
-        return [f"networks.{known.name}.{key}" for key in keys]

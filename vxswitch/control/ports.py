@@ -27,7 +27,7 @@ from vxswitch.control.network import Network
 from vxswitch.control.networks import Networks
 from vxswitch.control.portrecord import PortRecord, derive_mac, host_port_id
 from vxswitch.control.state import StateDir
-from vxswitch.errors import ConflictError, NotFoundError, UsageError, VxswitchError
+from vxswitch.errors import ConflictError, NotFoundError, StoreUnavailableError, UsageError, VxswitchError
 from vxswitch.fdb import LocalPort, Table
 from vxswitch.model import PortSpec, format_mac
 from vxswitch.store.base import LocalMac
@@ -184,7 +184,10 @@ class Ports:
         for entry in [e for e in self.of(network.name) if e.record.ips]:
             try:
                 await self._addresses.reserve(network, entry.record.id, entry.record.ips)
-            except ConflictError as error:
+            except StoreUnavailableError as error:
+                log.warning("addresses of network %s are not reserved yet: %s", network.name, error)
+                return
+            except UsageError as error:
                 log.error("port %s: %s", entry.record.id, error)
 
     async def network_changed(self, network: Network) -> None:
@@ -356,9 +359,10 @@ class Ports:
             "drops": port.counts.as_dict() if port else {},
         }
 
-    async def finished(self) -> None:
-        """Wait for what was begun in the background."""
-        await asyncio.gather(*self._tasks)
+    async def finished(self, patience: float = 1.0) -> None:
+        """Wait for what was begun in the background, but not longer than ``patience`` seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
 
     async def save(self) -> None:
         """Write ``ports.json``."""

@@ -263,9 +263,8 @@ class Reconciler:
         for mac in [mac for mac in mirror.rows if mac not in fresh]:
             self._withdrawn(mirror, table, mac, event.rev)
         mirror.rev = event.rev
-        for mac, claim in fresh.items():
-            if mirror.rows.get(mac) != claim or mac in mirror.unplaced or claim.uid == self._uid:
-                self._accept(mirror, table, claim, stale=claim.rev > event.rev)
+        for claim in fresh.values():
+            self._accept(mirror, table, claim, stale=claim.rev > event.rev)
         self._assert_missing(mirror, table)
 
     def _compare_members(self, mirror: Mirror, table: Table, event: Snapshot) -> None:

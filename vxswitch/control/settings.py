@@ -55,12 +55,11 @@ def adopted(settings: config.Network, record: NetworkRecord) -> config.Network:
 
 
 def contradiction(settings: config.Network, record: NetworkRecord) -> str | None:
-    """What was asked for here against the cluster's record: VNI and MTU have to agree."""
+    """What was asked for here against the cluster's record: VNI and MTU have to agree, unless it says auto."""
     if settings.vni is not None and settings.vni != record.vni:
         return f"network {record.name!r} has VNI {record.vni} in the store, not {settings.vni}: give ={record.vni}"
-    if settings.mtu is not None and settings.mtu != record.mtu:
-        theirs = "auto" if record.mtu is None else record.mtu
-        return f"network {record.name!r} has MTU {theirs} in the store, not {settings.mtu}: leave it out"
+    if settings.mtu is not None and record.mtu is not None and settings.mtu != record.mtu:
+        return f"network {record.name!r} has MTU {record.mtu} in the store, not {settings.mtu}: leave it out"
     return None
 
 

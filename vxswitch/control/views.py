@@ -14,6 +14,7 @@ from typing import Any
 from vxswitch import __version__
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.doors import Clock, DataPlane
+from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
@@ -36,6 +37,7 @@ class Rooms:
     plane: DataPlane
     store: Store
     networks: Networks
+    joining: Joining
     peers: Peers
     ports: Ports
     announcer: Announcer

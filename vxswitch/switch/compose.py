@@ -15,6 +15,7 @@ from vxswitch.config import Config
 from vxswitch.control.addresses import Addresses
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.attaching import Attaching
+from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
@@ -28,6 +29,8 @@ from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, LocalPort
 from vxswitch.model import NodeRecord, PortSpec
 from vxswitch.store.base import Store
+from vxswitch.store.open import open_store
+from vxswitch.store.redis_connect import TlsSettings
 from vxswitch.switch.door import OwnVteps
 from vxswitch.switch.kernel import KernelTaps
 
@@ -84,20 +87,29 @@ def make_plane(
     )
 
 
+def make_store(config: Config) -> Store:
+    """The store of the configuration; connects nowhere yet."""
+    keys, timers = config.store, config.timers
+    files = (keys.ca_file, keys.cert_file, keys.key_file)
+    return open_store(
+        url=keys.url,
+        password=keys.password,
+        cluster=config.node.cluster,
+        state_dir=config.node.state_dir,
+        lease=timers.lease,
+        beat=timers.beat,
+        grace=timers.grace,
+        listen=str(keys.listen) if keys.listen is not None else None,
+        tls=TlsSettings(*(str(path) if path is not None else None for path in files)) if any(files) else None,
+    )
+
+
 def build(config: Config, state: StateDir, own: OwnVteps, plane: LivePlane, store: Store) -> Built:
     """Everything that control consists of."""
     node = NodeRecord(config.node.name, state.uid, state.epoch, own.vteps, __version__)
-    identity = (config.node.cluster, config.node.name)
-    fdb, taps = plane.fdb, KernelTaps()
+    fdb = plane.fdb
     peers = Peers(fdb, uid=state.uid, own=own.vteps, grace=config.timers.grace, clock=clock)
-    announcer = Announcer(
-        fdb,
-        store,
-        clock=clock,
-        ips=lambda port: ports.ips(port),
-        expected=lambda vni: ports.expected(vni),
-        put_back=lambda claim: reconciler.put_back(claim),
-    )
+    announcer = Announcer(fdb, store, clock=clock)
     reconciler = Reconciler(fdb, peers, announcer, uid=state.uid, epoch=state.epoch, clock=clock)
     networks = Networks(
         fdb,
@@ -111,6 +123,38 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: LivePlane, stor
         auto_mtu=lambda: own.mtu,
         stats=plane.stats,
     )
+    joining = Joining(networks, store, peers)
+    attaching, ports = _make_ports(config, state, plane, store, networks, joining, announcer)
+    announcer.ports = reconciler.ports = networks.follower = ports
+    announcer.put_back = reconciler.put_back
+    rooms = Rooms(
+        node=node,
+        fdb=fdb,
+        plane=plane,
+        store=store,
+        networks=networks,
+        joining=joining,
+        peers=peers,
+        ports=ports,
+        announcer=announcer,
+        reconciler=reconciler,
+        vteps=VtepWatch(plane, own.vteps),
+        clock=clock,
+    )
+    return Built(rooms, attaching)
+
+
+def _make_ports(
+    config: Config,
+    state: StateDir,
+    plane: LivePlane,
+    store: Store,
+    networks: Networks,
+    joining: Joining,
+    announcer: Announcer,
+) -> tuple[Attaching, Ports]:
+    """Ports, and the requests that make and remove them."""
+    identity, taps = (config.node.cluster, config.node.name), KernelTaps()
     addresses = Addresses(store, config.node.name)
     ports = Ports(
         networks,
@@ -124,18 +168,4 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: LivePlane, stor
         clock=clock,
         release=announcer.release,
     )
-    networks.follower = reconciler.ports = ports
-    rooms = Rooms(
-        node=node,
-        fdb=fdb,
-        plane=plane,
-        store=store,
-        networks=networks,
-        peers=peers,
-        ports=ports,
-        announcer=announcer,
-        reconciler=reconciler,
-        vteps=VtepWatch(plane, own.vteps),
-        clock=clock,
-    )
-    return Built(rooms, Attaching(ports, networks, addresses, taps, identity=identity))
+    return Attaching(ports, networks, joining, addresses, taps, identity=identity), ports

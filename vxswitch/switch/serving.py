@@ -1,6 +1,6 @@
 """The life of the process: configuration in, ``ready`` on stdout, frames until a signal, and nothing half-started.
 
-    start   state directory locked -> VTEPs here and bound -> store begins -> networks and ports -> sockets -> ready
+    start   state directory locked -> VTEPs and control sockets ours -> store begins -> networks and ports -> ready
     run     tasks: the store's events, claims, networks to settle; timers: ageing, housekeeping
     SIGHUP  the configuration is read again; what may change while frames flow does, the rest is named
     end     SIGTERM, SIGINT: the lease is given up, rows and TAPs stay (--purge: they go); 1 if a task cannot live
@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 from contextlib import AsyncExitStack
+from typing import Any
 
 import uvloop
 
@@ -33,8 +34,7 @@ from vxswitch.errors import VxswitchError
 from vxswitch.fdb import LocalPort
 from vxswitch.model import Vtep
 from vxswitch.store.base import Store
-from vxswitch.store.open import open_store
-from vxswitch.switch.compose import Built, LivePlane, build, clock, make_plane
+from vxswitch.switch.compose import Built, LivePlane, build, clock, make_plane, make_store
 from vxswitch.switch.door import own_vteps
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 STORE_PATIENCE = 1.0  # seconds that the start waits for a store that has not said yet how it is
 HOUSEKEEPING = 0.25
 _WATCH_EVERY = 4  # housekeepings: once a second
-_AGE_SLICES = 64
+_AGE_SLICES = 64  # fdb.Table.age: every age / 64 s
+_AGE_PAUSE = 0.005
 
 
 def serve(config: Config) -> int:
@@ -59,6 +60,8 @@ class Switch:
         self.tasks = Supervisor()
         self._stop = asyncio.Event()
         self._hangup = asyncio.Event()
+        self._up = asyncio.Event()
+        self._listening = AsyncExitStack()  # closed before all else: nobody asks for more while we end
         self._bugs: set[str] = set()
         self._built: Built | None = None
         self._ticks = 0
@@ -80,8 +83,9 @@ class Switch:
             self._say_ready()
             await self._until_told()
             notify("STOPPING=1")
+            await self._listening.aclose()
             if self.config.purge:
-                await self.rooms.networks.purge()
+                await self.rooms.joining.purge()
         return 1 if self.tasks.fatal.is_set() else 0
 
     # -- the start -----------------------------------------------------------------------------------------------------
@@ -96,17 +100,13 @@ class Switch:
         stack.callback(plane.close)
         await self._bind(plane, own.vteps)
         await self._open_door(plane)
-        store = open_store(
-            url=config.store.url,
-            password=config.store.password,
-            cluster=config.node.cluster,
-            state_dir=config.node.state_dir,
-            lease=config.timers.lease,
-            beat=config.timers.beat,
-        )
+        store = make_store(config)
         self._built = build(config, state, own, plane, store)
+        stack.push_async_callback(self._listening.aclose)
+        api = await self._take_sockets(self._built)
         await self._join(stack, store)
-        await self._listen(stack, self._built)
+        await api.start()
+        self._up.set()
 
     async def _bind(self, plane: LivePlane, vteps: tuple[Vtep, ...]) -> None:
         for count in range(1, len(vteps) + 1):  # one by one, so that an error names its VTEP
@@ -126,41 +126,47 @@ class Switch:
                 raise
             log.info("super-frames are cut here: %s", error)
 
+    async def _take_sockets(self, built: Built) -> Api:
+        """Every socket that others find us by is taken before anything begins; who comes early waits."""
+        node, metrics = self.config.node, self.config.metrics
+        api = Api(built.rooms, Views(built.rooms), built.attaching)
+        self._listening.push_async_callback(api.close)
+        api.bind(node.socket, node.socket_group)
+
+        async def attach(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+            await self._up.wait()
+            return await built.attaching.handle(message, fds)
+
+        server = AttachServer(str(node.attach_socket), attach)
+        self._listening.push_async_callback(server.close)
+        await server.start()
+        give_to_group(node.attach_socket, node.socket_group)
+        if metrics.listen is not None:
+            await api.start_metrics(metrics.listen.address, metrics.listen.port)
+        return api
+
     async def _join(self, stack: AsyncExitStack, store: Store) -> None:
-        """The store begins, networks and ports come up. If that fails, the TAPs that were made go again."""
+        """The store begins, networks and ports come up."""
         rooms, config = self.rooms, self.config
         stack.push_async_callback(self._close_store, store)
         await store.start(rooms.node, rooms.announcer.reassert)
         stack.push_async_callback(self.tasks.stop)
         self.tasks.start("store events", self._follow)
         self.tasks.start("claims", rooms.announcer.run)
+        stack.callback(self._undo_unless_up)
         rooms.ports.load()
-        try:
-            await rooms.networks.start(config.joined, config.underlay.peers, STORE_PATIENCE)
-            await rooms.ports.started()
-        except BaseException:
-            rooms.ports.undo()
-            raise
+        own_store = config.store.scheme == "embedded"
+        await rooms.networks.start(config.joined, config.underlay.peers, STORE_PATIENCE, insist=own_store)
+        await rooms.ports.started()
         self.tasks.start("networks", rooms.networks.run)
         self.tasks.start("reload", self._reload_on_hangup)
         self.tasks.every(lambda: HOUSEKEEPING, "housekeeping", self._housekeeping)
-        self.tasks.every(lambda: self.config.fdb.age / _AGE_SLICES, "ageing", self._age)
+        self.tasks.every(lambda: max(_AGE_PAUSE, self.config.fdb.age / _AGE_SLICES), "ageing", self._age)
 
-    async def _listen(self, stack: AsyncExitStack, built: Built) -> None:
-        node, metrics = self.config.node, self.config.metrics
-        api = Api(built.rooms, Views(built.rooms), built.attaching)
-        server = AttachServer(str(node.attach_socket), built.attaching.handle)
-        stack.push_async_callback(api.close)
-        stack.push_async_callback(server.close)
-        try:
-            await api.start(node.socket, node.socket_group)
-            await server.start()
-            give_to_group(node.attach_socket, node.socket_group)
-            if metrics.listen is not None:
-                await api.start_metrics(metrics.listen.address, metrics.listen.port)
-        except BaseException:
-            built.rooms.ports.undo()
-            raise
+    def _undo_unless_up(self) -> None:
+        """A start that failed: TAPs that it made go again with their descriptors."""
+        if not self._up.is_set():
+            self.rooms.ports.undo()
 
     def _say_ready(self) -> None:
         node = self.rooms.node
@@ -230,8 +236,7 @@ class Switch:
         rooms = self.rooms
         logs.set_level(fresh.log.level)
         rooms.peers.grace = fresh.timers.grace
-        rooms.networks.set_peers(fresh.underlay.peers)
-        refused += await rooms.networks.reload(fresh.joined, fresh.networks)
+        refused += await rooms.joining.reload(fresh.joined, fresh.networks, fresh.underlay.peers)
         rooms.ports.relimit(fresh.limits)
         if (before.timers.lease, before.timers.beat) != (fresh.timers.lease, fresh.timers.beat):
             refused.append("timers.lease and timers.beat")
@@ -244,4 +249,5 @@ class Switch:
     async def _close_store(self, store: Store) -> None:
         for table in self.rooms.fdb.tables.values():
             table.on_local = None  # our rows stay in the store: what the ports do from here on is not announced
+        await self.rooms.ports.finished()
         await store.close(leave=True)

@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tests.control.world import Time, record, vtep
+from vxswitch.control.peers import Peers
+from vxswitch.control.reconciler import Reconciler
+from vxswitch.fdb import Fdb, LocalPort, Row, Table
+from vxswitch.model import Claim, Claimed, LeaseState, MemberJoined, MemberLeft, NodeRecord, Snapshot, Withdrawn
+
+VNI = 100
+MAC, OTHER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+B, C = record("b", "192.0.2.2"), record("c", "192.0.2.3")
+
+
+@dataclass
+class Announcements:
+    """``Announces``: what would be told to the store."""
+
+    claimed: list[bytes] = field(default_factory=list)
+    released: list[bytes] = field(default_factory=list)
+    under_way: set[bytes] = field(default_factory=set)
+
+    def announce(self, vni: int, mac: bytes) -> None:
+        self.claimed.append(mac)
+
+    def release(self, vni: int, mac: bytes) -> None:
+        self.released.append(mac)
+
+    def pending(self, vni: int, mac: bytes) -> bool:
+        return mac in self.under_way
+
+
+@dataclass
+class Given:
+    """``KnowsPorts``."""
+
+    ports: dict[bytes, LocalPort] = field(default_factory=dict)
+    waiting: set[bytes] = field(default_factory=set)
+
+    def given(self, vni: int, mac: bytes) -> LocalPort | None:
+        return self.ports.get(mac)
+
+    def expects(self, vni: int, mac: bytes) -> bool:
+        return mac in self.waiting
+
+
+class House:
+    """A reconciler with one network and one local port."""
+
+    def __init__(self) -> None:
+        self.time, self.fdb = Time(), Fdb()
+        self.table = self.fdb.add(Table("red", VNI, mtu=1450))
+        self.table.on_local = lambda table, row, appeared: None
+        self.peers = Peers(self.fdb, uid="uid-me", own=[vtep("192.0.2.1")], grace=60.0, clock=self.time)
+        self.said, self.ports = Announcements(), Given()
+        self.reconciler = Reconciler(self.fdb, self.peers, self.said, uid="uid-me", epoch=5, clock=self.time)
+        self.reconciler.ports = self.ports
+        self.reconciler.join(VNI)
+        self.port = LocalPort("red/c1/eth0", MAC, 64)
+        self.table.add_port(self.port)
+
+    def hear(self, *events: object) -> None:
+        for event in events:
+            self.reconciler.apply(event)  # type: ignore[arg-type]
+
+    def members(self, *nodes: NodeRecord) -> None:
+        self.hear(*(MemberJoined(VNI, node, i + 1) for i, node in enumerate(nodes or (B, C))))
+
+    def local(self, mac: bytes = MAC, *, given: bool = True, rev: int | None = None) -> Row:
+        return self.table.install(mac, self.port, "learned", self.time(), given=given, rev=rev)
+
+    def hop(self, mac: bytes = MAC) -> str | None:
+        """The node behind which a MAC stands, "local", or None."""
+        row = self.table.rows.get(mac)
+        return None if row is None else "local" if row.hop is self.port else row.node
+
+
+def claim(
+    node: NodeRecord, rev: int, mac: bytes = MAC, *, epoch: int | None = None, flags: tuple[str, ...] = ()
+) -> Claim:
+    owner_epoch = node.epoch if epoch is None else epoch
+    return Claim(VNI, mac, node.name, node.uid, owner_epoch, node.vteps, ("10.0.0.1",), flags, 0.0, rev)
+
+
+ME = record("me", "192.0.2.1", epoch=5)
+
+
+# -- claims of other nodes -------------------------------------------------------------------------------------------
+
+
+def test_a_claim_becomes_a_row_behind_its_nodes_vtep() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10, flags=("sticky",))))
+    row = house.table.rows[MAC]
+    assert (row.source, row.node, row.rev, row.flags, row.stale) == ("claimed", "b", 10, ("sticky",), False)
+    assert row.hop is house.fdb.peers[vtep("192.0.2.2")]
+
+
+def test_a_later_claim_moves_the_row_and_keeps_the_object() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)))
+    row = house.table.rows[MAC]
+    house.hear(Claimed(claim(C, 11)))
+    assert house.table.rows[MAC] is row and house.hop() == "c"
+
+
+def test_a_withdrawal_removes_the_row() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)), Withdrawn(VNI, MAC, 11))
+    assert house.hop() is None
+
+
+def test_a_withdrawal_removes_nothing_that_the_claim_did_not_install() -> None:
+    house = House()
+    house.members()
+    static = house.fdb.peer(vtep("192.0.2.9"))
+    house.table.install(MAC, static, "static", 0.0)
+    house.hear(Claimed(claim(B, 10)))
+    assert house.table.rows[MAC].hop is static  # an admin's row outranks claims
+    house.hear(Withdrawn(VNI, MAC, 11))
+    assert house.table.rows[MAC].hop is static
+
+
+def test_a_claim_waits_for_its_node_to_be_a_member() -> None:
+    """Never a datagram to an address that only a row names; and never a row lost because it came first."""
+    house = House()
+    house.hear(Claimed(claim(B, 10)))
+    assert house.hop() is None
+    house.members(B)
+    assert house.hop() == "b"
+
+
+def test_rows_of_a_node_that_leaves_wait_too() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)), MemberLeft(VNI, "b", 11))
+    assert house.hop() is None
+    house.hear(MemberJoined(VNI, B, 12))
+    assert house.hop() == "b"
+
+
+def test_a_node_without_a_family_of_ours_gets_no_row() -> None:
+    house = House()
+    six = record("six", "2001:db8::6")
+    house.members(six)
+    house.hear(Claimed(claim(six, 10)))
+    assert house.hop() is None
+    house.hear(MemberJoined(VNI, replace(six, epoch=2, vteps=(vtep("192.0.2.6"),)), 11))
+    assert house.hop() == "six"
+
+
+def test_a_vtep_that_changes_takes_its_rows_along() -> None:
+    house = House()
+    house.members(B)
+    house.hear(Claimed(claim(B, 10)))
+    house.hear(MemberJoined(VNI, replace(B, epoch=2, vteps=(vtep("192.0.2.22"),)), 11))
+    assert house.table.rows[MAC].hop is house.fdb.peers[vtep("192.0.2.22")]
+
+
+def test_events_of_networks_that_are_not_joined_are_ignored() -> None:
+    house = House()
+    house.hear(MemberJoined(7, B, 1), Claimed(replace(claim(B, 2), vni=7)), Withdrawn(7, MAC, 3))
+    assert house.table.rows == {}
+    house.reconciler.leave(VNI)
+    house.hear(Claimed(claim(B, 10)))
+    assert house.table.rows == {}
+
+
+def test_a_network_that_floods_and_learns_takes_members_but_no_rows() -> None:
+    house = House()
+    house.table.learning = "flood"
+    house.members()
+    house.hear(Claimed(claim(B, 10)))
+    assert house.hop() is None and len(house.table.flood) == 2
+
+
+# -- what is ours ----------------------------------------------------------------------------------------------------
+
+
+def test_our_own_claim_confirms_the_local_row() -> None:
+    house = House()
+    house.local()
+    house.hear(Claimed(claim(ME, 10, flags=("frozen",))))
+    row = house.table.rows[MAC]
+    assert (row.rev, row.flags, house.hop()) == (10, ("frozen",), "local")
+    assert house.said.claimed == house.said.released == []
+
+
+def test_a_claim_of_an_earlier_start_is_made_again_while_the_mac_is_here() -> None:
+    house = House()
+    house.local()
+    house.hear(Claimed(claim(ME, 10, epoch=4)))
+    assert house.said.claimed == [MAC]
+    assert house.table.rows[MAC].rev is None
+
+
+def test_a_claim_of_an_earlier_start_is_released_when_the_mac_is_gone() -> None:
+    house = House()
+    house.hear(Claimed(claim(ME, 10, epoch=4)))
+    assert house.said.released == [MAC] and house.hop() is None
+
+
+def test_the_mac_of_a_port_that_waits_stays_ours() -> None:
+    house = House()
+    house.ports.waiting.add(MAC)
+    house.hear(Claimed(claim(ME, 10, epoch=4)))
+    assert house.said.released == []
+
+
+def test_nothing_is_released_while_a_claim_is_under_way() -> None:
+    house = House()
+    house.said.under_way.add(MAC)
+    house.hear(Claimed(claim(ME, 10, epoch=4)))
+    assert house.said.released == house.said.claimed == []
+
+
+def test_a_local_mac_moves_away_to_a_later_claim() -> None:
+    house = House()
+    house.members()
+    house.local(rev=10)
+    house.hear(Claimed(claim(B, 11)))
+    row = house.table.rows[MAC]
+    assert house.hop() == "b" and not row.given and row.rev == 11
+
+
+def test_a_local_mac_stays_while_our_own_claim_is_under_way() -> None:
+    house = House()
+    house.members()
+    house.local()
+    house.said.under_way.add(MAC)
+    house.hear(Claimed(claim(B, 11)))
+    assert house.hop() == "local"
+
+
+def test_an_older_claim_does_not_take_a_mac_that_was_confirmed_later() -> None:
+    house = House()
+    house.members()
+    house.local(rev=12)
+    house.hear(Claimed(claim(B, 11)))
+    assert house.hop() == "local"
+
+
+def test_a_refused_claim_puts_the_owners_row_back() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)))
+    house.table.learn(MAC, house.port, 0.0)
+    assert house.hop() == "local"
+    house.reconciler.put_back(claim(B, 10))
+    assert house.hop() == "b"
+
+
+def test_events_that_an_answer_has_overtaken_change_nothing() -> None:
+    house = House()
+    house.members()
+    house.reconciler.put_back(claim(C, 20))
+    house.hear(Claimed(claim(B, 18)), Withdrawn(VNI, MAC, 19))
+    assert house.hop() == "c"
+    house.hear(Claimed(claim(C, 20)), Withdrawn(VNI, MAC, 21))
+    assert house.hop() is None
+
+
+def test_a_withdrawal_of_a_mac_that_is_here_has_it_claimed_again() -> None:
+    house = House()
+    house.local(rev=10)
+    house.hear(Withdrawn(VNI, MAC, 11))
+    assert (house.hop(), house.table.rows[MAC].rev, house.said.claimed) == ("local", None, [MAC])
+
+
+def test_a_mac_given_to_a_port_comes_home_when_its_thief_lets_go() -> None:
+    house = House()
+    house.members()
+    house.ports.ports[MAC] = house.port
+    house.hear(Claimed(claim(B, 10)))
+    assert house.hop() == "b"
+    house.hear(Withdrawn(VNI, MAC, 11))
+    assert house.hop() == "local" and house.table.rows[MAC].given
+
+
+def test_deleting_a_static_row_brings_the_claim_back() -> None:
+    house = House()
+    house.members()
+    house.table.install(MAC, house.fdb.peer(vtep("192.0.2.9")), "static", 0.0)
+    house.hear(Claimed(claim(B, 10)))
+    house.table.withdraw(MAC)
+    house.reconciler.reinstate(house.table, MAC)
+    assert house.hop() == "b"
+
+
+# -- liveness --------------------------------------------------------------------------------------------------------
+
+
+def leases(*live: str) -> LeaseState:
+    return LeaseState(dict.fromkeys(live, 2.0), trusted=True)
+
+
+def test_a_suspended_nodes_rows_stay_and_a_gone_ones_go_and_come_back() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)), leases("c"))
+    assert house.hop() == "b"
+    house.time.pass_by(60)
+    house.hear(leases("c"))
+    assert house.hop() is None
+    house.hear(leases("b", "c"))
+    assert house.hop() == "b"  # its claim was there all the time: nobody has to say it again
+
+
+# -- snapshots -------------------------------------------------------------------------------------------------------
+
+
+def snapshot(rev: int, *claims: Claim, members: tuple[NodeRecord, ...] = (B, C), reason: str = "gap") -> Snapshot:
+    return Snapshot(VNI, rev, claims, members, reason)
+
+
+def test_a_snapshot_is_compared_not_replayed() -> None:
+    house = House()
+    house.hear(snapshot(20, claim(B, 10), claim(C, 11, OTHER), reason="start"))
+    kept = house.table.rows[MAC]
+    withdrawn: list[bytes] = []
+    original = house.table.withdraw
+    house.table.withdraw = lambda mac, **kw: withdrawn.append(mac) or original(mac, **kw)  # type: ignore
+    house.hear(snapshot(30, claim(B, 10)))
+    assert withdrawn == [OTHER]
+    assert house.table.rows == {MAC: kept} and kept.hop is not None
+    assert house.reconciler.resyncs == {"gap": 1}
+
+
+def test_a_snapshot_brings_and_takes_members() -> None:
+    house = House()
+    house.hear(snapshot(20, members=(B,), reason="start"))
+    assert [p.node for p in house.table.flood] == ["b"]
+    house.hear(snapshot(30, members=(C,)))
+    assert [p.node for p in house.table.flood] == ["c"]
+
+
+def test_a_snapshot_without_a_local_mac_has_it_announced() -> None:
+    house = House()
+    house.local()
+    house.hear(snapshot(20, reason="start"))
+    assert house.said.claimed == [MAC]
+    house.hear(snapshot(21, claim(ME, 21)))
+    assert house.said.claimed == [MAC] and house.table.rows[MAC].rev == 21
+
+
+def test_rows_that_the_store_has_lost_stand_stale_until_it_gives_them_up() -> None:
+    house = House()
+    house.hear(snapshot(20, claim(B, 10), claim(C, 19, OTHER), reason="start"))
+    house.hear(snapshot(2, claim(B, 10), claim(C, 19, OTHER), reason="gen"))  # another history, both kept
+    assert house.table.rows[MAC].stale and house.table.rows[OTHER].stale
+    house.hear(Claimed(claim(B, 3)))  # asserted again, in the new history
+    assert not house.table.rows[MAC].stale and house.table.rows[MAC].rev == 3
+    house.hear(Withdrawn(VNI, OTHER, 3))  # never came back
+    assert house.hop(OTHER) is None and house.hop() == "b"
+
+
+def test_our_own_rows_that_the_store_has_lost_are_announced_at_once() -> None:
+    house = House()
+    house.local(rev=15)
+    house.hear(snapshot(20, claim(ME, 15), reason="start"))
+    house.hear(snapshot(1, claim(ME, 15), reason="gen"))
+    assert set(house.said.claimed) == {MAC}
+    assert house.table.rows[MAC].rev is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_rows_and_members_of_one_snapshot_need_no_order(order: int) -> None:
+    house = House()
+    claims = (claim(B, 10), claim(C, 11, OTHER))[::order]
+    house.hear(snapshot(20, *claims, members=(C, B)[::order], reason="start"))
+    assert (house.hop(), house.hop(OTHER)) == ("b", "c")
+
+
+def test_addresses_of_claims_can_be_asked_for() -> None:
+    house = House()
+    house.hear(Claimed(claim(B, 10)))
+    assert house.reconciler.owner_of(VNI, "10.0.0.1") == MAC
+    assert house.reconciler.ips_of(VNI, MAC) == ("10.0.0.1",)
+    assert house.reconciler.owner_of(VNI, "10.0.0.2") is None and house.reconciler.ips_of(7, MAC) == ()
