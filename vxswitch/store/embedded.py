@@ -22,14 +22,13 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from vxswitch.errors import StoreUnavailableError, UsageError
 from vxswitch.model import NodeRecord
-from vxswitch.store.base import LocalMac, StoreStatus
+from vxswitch.store.base import LocalMac
 from vxswitch.store.redis import RedisStore
-from vxswitch.store.redis_connect import Endpoint, acl_rules
+from vxswitch.store.redis_connect import Endpoint, LinkDownError, acl_rules
 from vxswitch.store.rules import Clock, Rules
 
 log = logging.getLogger(__name__)
@@ -37,6 +36,7 @@ log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 SOCKET_PATH_MAX = 107  # sun_path of struct sockaddr_un (unix(7)) less the final zero
 RESTART_FIRST, RESTART_MAX = 0.2, 5.0  # seconds between restarts
+READY = b"eady to accept connections"  # the last line of a start: Redis 7.0 and later, Valkey
 STOP_TIMEOUT = 3.0  # seconds that a server gets between SIGTERM and SIGKILL
 
 
@@ -70,7 +70,7 @@ def configuration(socket_path: Path, cluster: str, password: str | None, listen:
         "maxmemory-policy noeviction\n"
         "daemonize no\n"
         'logfile ""\n'
-        "loglevel warning\n"
+        "loglevel notice\n"
         f"user default on {secret} {acl_rules(cluster)}\n"
     )
 
@@ -103,6 +103,7 @@ class Server:
         self._config = config
         self._process: asyncio.subprocess.Process | None = None
         self._said = ""
+        self.ready = asyncio.Event()  # it accepts connections
 
     @property
     def pid(self) -> int | None:
@@ -142,6 +143,7 @@ class Server:
         try:
             await self._feed_and_watch(self._process)
         finally:
+            self.ready.clear()
             await _stop(self._process)
             self._process = None
 
@@ -154,6 +156,8 @@ class Server:
         while line := await process.stdout.readline():
             self._said = line.decode("utf-8", "replace").strip() or self._said
             log.debug("embedded store: %s", self._said)
+            if READY in line:
+                self.ready.set()
         await process.wait()
 
 
@@ -204,17 +208,17 @@ class EmbeddedStore(RedisStore):
         self._running: asyncio.Task[None] | None = None
         super().__init__(Endpoint("embedded:", path=str(path), password=password), cluster, rules, clock)
 
-    def status(self) -> StoreStatus:
-        """As the store's; while it is down, with what the server said last."""
-        status = super().status()
-        if status.state == "down" and self.server.said:
-            return replace(status, reason=f"{status.reason}; the server said: {self.server.said}")
-        return status
-
     async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
         """Start the server, and begin to connect to it."""
         self._running = asyncio.create_task(self.server.keep_running(), name="embedded store")
         await super().start(node, reassert)
+
+    async def _connect_and_work(self) -> None:
+        try:
+            await asyncio.wait_for(self.server.ready.wait(), self._state.rules.connect_timeout)
+        except TimeoutError:
+            raise LinkDownError("server", f"the server does not start: {self.server.said}") from None
+        await super()._connect_and_work()
 
     async def close(self, *, leave: bool) -> None:
         """Stop the store, then its server."""

@@ -122,8 +122,6 @@ class RedisStore:
         self._state.leaving.discard(vni)
         if self._session is not None and self._session.registered:
             self._session.assert_vni(vni)
-            with contextlib.suppress(StoreUnavailableError):
-                await self._session.wake_reader()
 
     async def leave(self, vni: int) -> None:
         """See base.py: done at once if it can be, else remembered."""

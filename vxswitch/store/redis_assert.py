@@ -1,9 +1,9 @@
 """Making the store say what the ports say: after each reconnect, and whenever a VNI's history broke.
 
-For each VNI on the list (unless it is one to leave): join, claim every MAC that the switch names (without new
-evidence: such a claim never takes a MAC from another live node), then release rows that carry this node's name and
-that the switch does not name, each at exactly the rev that was read. Batches are paced, so that a thousand nodes
-that come back at once do not hold up the server's other work.
+A few VNIs at a time are taken off the list (those to leave are left): join, then claim every MAC that the switch
+names, without new evidence, so that no MAC is taken from another live node. When the reader has come as far, rows
+that carry this node's name and that the switch does not name are released, each at exactly the rev that was read.
+Batches are paced, so that a thousand nodes that come back at once do not hold up the server's other work.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from vxswitch.store.mirror import Mirror
 from vxswitch.store.redis_claims import claim, release
 from vxswitch.store.redis_connect import Link, ServerRefusedError
 from vxswitch.store.redis_events import Reader
-from vxswitch.store.redis_members import join, leave
+from vxswitch.store.redis_members import join_all, leave
 from vxswitch.store.redis_state import State
 from vxswitch.store.rules import BATCH
 
 log = logging.getLogger(__name__)
 
 PACE = 0.005  # seconds between batches: at most 12,800 claims a second
+TOGETHER = 32  # VNIs joined in one go
 
 
 class Asserter:
-    """See the head of this file."""
+    """See the head of this file. Two tasks: ``run`` joins and claims, ``run_releases`` follows the reader."""
 
     def __init__(self, state: State, link: Link, reader: Reader) -> None:
         self._state = state
@@ -37,6 +38,7 @@ class Asserter:
         self._reader = reader
         self._list: dict[int, None] = {}
         self._added = asyncio.Event()
+        self._joined_at: dict[int, int] = {}  # VNI -> rev from which the reader knows all that was ours
 
     def add(self, vnis: Iterable[int]) -> None:
         """Put VNIs on the list."""
@@ -49,48 +51,57 @@ class Asserter:
             await self._added.wait()
             self._added.clear()
             while self._list:
-                vni = next(iter(self._list))
-                del self._list[vni]
+                vnis = list(self._list)[:TOGETHER]
+                for vni in vnis:
+                    del self._list[vni]
                 try:
-                    await self._assert(vni)
+                    await self._assert(vnis)
                 except ServerRefusedError as error:
-                    log.warning("store %s: VNI %d: %s", self._state.status.url, vni, error)
-                    self._list[vni] = None
+                    log.warning("store %s: cannot assert what is ours: %s", self._state.status.url, error)
+                    self.add(vnis)
                     await asyncio.sleep(self._state.rules.beat)
 
-    async def _assert(self, vni: int) -> None:
-        if vni in self._state.leaving:
+    async def run_releases(self) -> None:
+        """Release what is not ours any more, VNI by VNI, as soon as the reader has come far enough."""
+        while True:
+            await self._reader.progress()
+            for vni, rev in list(self._joined_at.items()):
+                mirror = self._state.mirrors.get(vni)
+                if mirror is None or self._reader.has_reached(mirror, rev):
+                    del self._joined_at[vni]
+                    await self._release_others(mirror)
+
+    async def _assert(self, vnis: list[int]) -> None:
+        for vni in self._state.leaving.intersection(vnis):
             await leave(self._link, self._state, vni)
             self._state.leaving.discard(vni)
-            return
-        mirror = self._state.mirrors.get(vni)
-        rev = await join(self._link, self._state, vni) if mirror else None
-        if mirror is None or rev is None:
-            return  # left meanwhile, or no lease: the heartbeat that gets one puts the VNI on the list again
-        await self._claim_all(vni)
-        try:
-            async with asyncio.timeout(self._state.rules.command_timeout):
-                await self._reader.caught_up(mirror, rev)
-        except TimeoutError:
-            self._list.setdefault(vni)
-            return
-        await self._release_others(mirror)
-
-    async def _claim_all(self, vni: int) -> None:
-        macs = self._named(vni)
+        vnis = [vni for vni in vnis if vni in self._state.mirrors]
+        joined = await join_all(self._link, self._state, vnis)
+        if joined and self._reader.has_work():
+            await self._reader.wake(self._link)
+        macs = [mac for vni in joined for mac in self._named(vni)]
         for at in range(0, len(macs), BATCH):
-            await claim(self._link, self._state, macs[at : at + BATCH], "reassert")
+            batch = [mac for mac in macs[at : at + BATCH] if mac.vni in self._state.mirrors]  # not left meanwhile
+            await claim(self._link, self._state, batch, "reassert")
             await asyncio.sleep(PACE)
+        self._joined_at |= joined
+        self._reader.note_progress()
 
-    async def _release_others(self, mirror: Mirror) -> None:
+    async def _release_others(self, mirror: Mirror | None) -> None:
+        if mirror is None:
+            return
         named = {mac.mac for mac in self._named(mirror.vni)}
         stale = [
             (mirror.vni, row.mac, row.rev)
             for row in mirror.rows.values()
             if row.node == self._state.node.name and row.mac not in named
         ]
-        if stale:
-            await release(self._link, self._state, stale)
+        try:
+            if stale:
+                await release(self._link, self._state, stale)
+        except ServerRefusedError as error:
+            log.warning("store %s: VNI %d: %s", self._state.status.url, mirror.vni, error)
+            self.add([mirror.vni])
 
     def _named(self, vni: int) -> list[LocalMac]:
         """What the switch has in this VNI now, without what no row could hold."""

@@ -139,9 +139,10 @@ class Link:
             async with asyncio.timeout(rules.connect_timeout):
                 await cast(Any, connection).connect()  # untyped in redis-py
                 await link.call("PING")
-        except (exceptions.RedisError, OSError, ServerRefusedError) as error:
+        except (exceptions.RedisError, OSError, StoreUnavailableError) as error:
+            reason = error if isinstance(error, LinkDownError) else _link_down(error)
             await link.close()
-            raise link.error or _link_down(error) from None
+            raise reason from None
         except BaseException:
             await link.close()
             raise

@@ -37,6 +37,7 @@ class Reader:
         self._link = link
         self._on_broken = on_broken
         self._wanted: dict[int, str] = {}
+        self._postponed: dict[int, str] = {}  # wanted, but nobody has joined the VNI since its keys were lost
         self._taking: int | None = None
         self._wake_id = "0"
         self._progress = asyncio.Event()
@@ -47,16 +48,31 @@ class Reader:
 
     def has_work(self) -> bool:
         """Whether a snapshot is to be taken, so that the reader should be woken."""
-        return bool(self._wanted)
+        return bool(self._wanted or self._postponed) or not all(m.loaded for m in self._state.mirrors.values())
 
     def is_behind(self, mirror: Mirror) -> bool:
         """Whether a snapshot is still to come: then this mirror proves nothing."""
-        return mirror.vni in self._wanted or mirror.vni == self._taking or not mirror.loaded
+        vni = mirror.vni
+        return vni in self._wanted or vni in self._postponed or vni == self._taking or not mirror.loaded
 
-    async def caught_up(self, mirror: Mirror, rev: int) -> None:
-        """Return when the mirror has reached a rev."""
-        while self.is_behind(mirror) or mirror.rev < rev:
-            await self._progress.wait()
+    def has_reached(self, mirror: Mirror, rev: int) -> bool:
+        """Whether a mirror has come as far as a rev."""
+        return not self.is_behind(mirror) and mirror.rev >= rev
+
+    async def progress(self) -> None:
+        """Return when mirrors may have come further."""
+        await self._progress.wait()
+        self._progress.clear()
+
+    def note_progress(self) -> None:
+        """Have whoever waits for progress look again."""
+        self._progress.set()
+
+    async def wake(self, command: Link) -> None:
+        """Make this task look at its list now; over the other link, for this one blocks."""
+        key = self._state.keys.wake(self._state.node.name)
+        keep_ms = int(self._state.rules.grace * 1000)
+        await scripts.run(command, scripts.WAKE, [*self._state.keys.node, key], [*self._state.caller(), keep_ms])
 
     async def run(self) -> None:
         """Read until the link breaks."""
@@ -64,12 +80,12 @@ class Reader:
             await self._take_snapshots()
             await self._give_up()
             self._progress.set()
-            self._progress = asyncio.Event()
             await self._read()
 
     # Snapshots.
 
     async def _take_snapshots(self) -> None:
+        self._wanted, self._postponed = self._postponed | self._wanted, {}
         for mirror in self._state.mirrors.values():
             if not mirror.loaded:
                 self.want(mirror.vni, "start")
@@ -91,6 +107,10 @@ class Reader:
             raise ServerRefusedError("WRONGTYPE", f"VNI {mirror.vni}: keys of a wrong type come back")
         if self._state.mirrors.get(mirror.vni) is not mirror:
             return  # left meanwhile
+        if not tables.mark.gen:  # nobody has joined yet: the asserter will, and then wakes this task
+            self._postponed[mirror.vni] = reason
+            self._on_broken(mirror.vni)
+            return
         keep_until = self._state.clock.monotonic() + self._state.rules.come_back
         event = mirror.load(tables.mark, tables.rows, tables.members, reason, keep_until)
         self._state.counts.resyncs[reason] += 1

@@ -7,7 +7,7 @@ with fewer networks finds there what to leave.
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import Sequence
 
 from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.codec import encode_member
@@ -18,17 +18,20 @@ from vxswitch.store.redis_state import State
 ROWS = 512  # rows that one call deletes
 
 
-async def join(link: Link, state: State, vni: int) -> int | None:
-    """Become a member; the rev after it, None if we may not write now."""
-    refused, rev = await _run(link, state, scripts.JOIN, vni, state.node.name, encode_member(state.node), vni)
-    return None if refused else int(rev)
+async def join_all(link: Link, state: State, vnis: Sequence[int]) -> dict[int, int]:
+    """Become a member of these VNIs; for each the rev after it. Those where we may not write now are missing."""
+    record = encode_member(state.node)
+    runs = [(vni, _run(state, scripts.JOIN, vni, state.node.name, record, vni)) for vni in vnis]
+    answers = await run_repairing(link, state, runs)
+    return {vni: int(rev) for vni, (refused, rev) in zip(vnis, answers, strict=True) if not refused}
 
 
 async def leave(link: Link, state: State, vni: int) -> None:
     """No longer be a member, and own no row."""
     done = 0
     while not done:
-        _, done = await _run(link, state, scripts.LEAVE, vni, state.node.name, vni, ROWS)
+        run = _run(state, scripts.LEAVE, vni, state.node.name, vni, ROWS)
+        _, done = (await run_repairing(link, state, [(vni, run)]))[0]
 
 
 async def reap(link: Link, state: State, vni: int, dead: str) -> None:
@@ -36,7 +39,8 @@ async def reap(link: Link, state: State, vni: int, dead: str) -> None:
     grace_ms = int(state.rules.grace * 1000)
     answer = b"more"
     while answer == b"more":
-        answer = await _run(link, state, scripts.REAP, vni, dead, vni, ROWS, dead, grace_ms)
+        run = _run(state, scripts.REAP, vni, dead, vni, ROWS, dead, grace_ms)
+        answer = (await run_repairing(link, state, [(vni, run)]))[0]
 
 
 async def joined(link: Link, state: State) -> set[int]:
@@ -46,7 +50,6 @@ async def joined(link: Link, state: State) -> set[int]:
     return {int(word) for word in words if word.isdigit() and len(word) <= 8}
 
 
-async def _run(link: Link, state: State, script: scripts.Script, vni: int, whose: str, *words: Word) -> Any:
+def _run(state: State, script: scripts.Script, vni: int, whose: str, *words: Word) -> scripts.Run:
     keys = [*state.keys.of_vni(vni), state.keys.joined(whose)]
-    run = scripts.Run(script, keys, [*state.caller(), secrets.token_hex(8), *words])
-    return (await run_repairing(link, state, [(vni, run)]))[0]
+    return scripts.Run(script, keys, [*state.caller(), secrets.token_hex(8), *words])

@@ -50,6 +50,7 @@ class Session:
         self._asked: set[str] = set()
         self._policy: str | None = None  # why the server's memory policy is dangerous
         self._poke = asyncio.Event()
+        self._lapsed = False
         self.settled = asyncio.Event()  # the first beat has been answered, well or badly
         self.registered = False
 
@@ -74,6 +75,7 @@ class Session:
                     group.create_task(_wait_broken(link))
                 group.create_task(self._reader.run())
                 group.create_task(self._asserter.run())
+                group.create_task(self._asserter.run_releases())
                 group.create_task(self._beats())
         except ServerRefusedError as error:
             raise LinkDownError(error.code, str(error), degraded=True) from None
@@ -88,14 +90,9 @@ class Session:
         """Join this VNI and claim what is ours in it, soon."""
         self._asserter.add([vni])
 
-    async def wake_reader(self) -> None:
-        """Make the reader look at its list now."""
-        key = self._state.keys.wake(self._state.node.name)
-        keep_ms = int(self._state.rules.grace * 1000)
-        await scripts.run(self.command, scripts.WAKE, [*self._state.keys.node, key], [*self._state.caller(), keep_ms])
-
     async def lapse(self) -> None:
-        """Take the lease back, so that peers suspend us at once."""
+        """Take the lease back, so that peers suspend us at once; no beat follows."""
+        self._lapsed = True
         vnis = iter(list(self._state.mirrors))
         chunk = list(islice(vnis, COMPARED))
         while True:
@@ -135,13 +132,13 @@ class Session:
     # The heartbeat.
 
     async def _beats(self) -> None:
-        while True:
+        while not self._lapsed:
             self._state.counts.beats += 1
             try:
                 await self._beat()
                 if self._state.counts.beats % INSPECT_BEATS == 0 and await self._inspect():
                     await self._check_all()
-                    await self.wake_reader()
+                    await self._reader.wake(self.command)
             except ServerRefusedError as error:
                 await self._cannot_beat(error)
             self.settled.set()
@@ -180,7 +177,7 @@ class Session:
         if anew and was_registered:  # the store lost us: what else did it lose?
             await self._check_all()
         if self._reader.has_work():
-            await self.wake_reader()
+            await self._reader.wake(self.command)
         if self.registered and state.lease.may_reap(now):
             await self._reaper.reap(now)
 

@@ -7,7 +7,7 @@ local function say(meta_key, log_key)
   redis.call('HSET', meta_key, 'rev', rev)
 end
 
-if fence() then return 0 end
+if fence() == 'fenced' then return 0 end
 redis.call('ZADD', LEASE, integer(NOW), NAME)
 for i = 3, #KEYS, 2 do pcall(say, KEYS[i], KEYS[i + 1]) end
 return 1

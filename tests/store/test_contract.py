@@ -1,0 +1,438 @@
+"""The contract of vxswitch/store/base.py, on every store that has one: in memory, on Redis 7, on Valkey 9."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from tests.store.conftest import World
+from tests.store.nodes import FAST, mac
+from tests.store.servers import granted, until
+from vxswitch.errors import ConflictError, NotFoundError, UsageError
+from vxswitch.model import Claimed, MemberJoined, NetworkRecord, Snapshot, Vtep
+from vxswitch.store.base import LocalMac
+
+VNI = 4096
+
+
+# Who is there.
+
+
+async def test_a_snapshot_comes_first_and_then_changes(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    await one.attach(VNI, 1, ips=("10.1.0.1",))
+    await until(one.has(VNI, {1: "one"}))
+    two = await anywhere.member("two", VNI)
+    await until(two.has(VNI, {1: "one"}))
+    await two.attach(VNI, 2)
+    await until(one.has(VNI, {1: "one", 2: "two"}))
+    assert isinstance(next(e for e in two.events if getattr(e, "vni", None) == VNI), Snapshot)
+    assert two.table(VNI).snapshots == ["start"]
+    assert two.table(VNI).rows[mac(1)].ips == ("10.1.0.1",)
+
+
+async def test_members_are_told_to_each_other_with_their_records(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    two = await anywhere.member("two", VNI)
+    for node in (one, two):
+        await until(lambda node=node: set(node.table(VNI).members) == {"one", "two"})
+    assert one.table(VNI).members["two"].vteps == two.node.vteps
+    await two.store.leave(VNI)
+    await until(lambda: set(one.table(VNI).members) == {"one"})
+
+
+async def test_a_new_record_of_a_member_is_told(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    two = await anywhere.node("two", address="192.0.2.1")
+    await two.store.join(VNI)
+    await until(lambda: "two" in one.table(VNI).members)
+    await two.close()
+    again = await anywhere.node("two", epoch=2, address="192.0.2.2")
+    await again.store.join(VNI)
+    await until(lambda: one.table(VNI).members["two"].vteps == (Vtep("192.0.2.2"),))
+    assert any(isinstance(e, MemberJoined) and e.node.epoch == 2 for e in one.events)
+
+
+async def test_leases_are_told_of_fellow_members_once_they_can_be_trusted(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    await anywhere.member("two", VNI)
+    await until(lambda: one.leases and not one.leases.trusted)
+    await until(lambda: one.leases and one.leases.trusted and one.live() == {"one", "two"})
+    assert one.leases
+    assert all(0 < left <= FAST.lease for left in one.leases.seconds_left.values())
+
+
+async def test_who_closes_with_leave_is_out_at_once_and_keeps_rows_and_membership(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await two.attach(VNI, 2)
+    await until(one.has(VNI, {2: "two"}))
+    await until(lambda: one.live() == {"one", "two"})
+    beats = one.store.counts.beats
+    await two.close(leave=True)
+    await until(lambda: one.live() == {"one"})
+    assert one.store.counts.beats <= beats + 1
+    assert one.owners(VNI) == {2: "two"}
+    assert set(one.table(VNI).members) == {"one", "two"}
+
+
+async def test_who_dies_is_out_after_its_lease_and_deleted_after_grace(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await two.attach(VNI, 2)
+    await until(lambda: one.live() == {"one", "two"})
+    await two.close(leave=False)
+    await until(lambda: one.live() == {"one"})
+    assert one.owners(VNI) == {2: "two"}
+    await until(lambda: one.owners(VNI) == {} and set(one.table(VNI).members) == {"one"})
+
+
+async def test_a_restart_within_grace_loses_no_row(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await two.attach(VNI, 2)
+    await until(one.has(VNI, {2: "two"}))
+    await two.close(leave=True)
+    again = await anywhere.node("two", epoch=2)
+    again.ports = two.ports
+    await again.store.join(VNI)
+    await until(lambda: one.table(VNI).rows[mac(2)].epoch >= 2)
+    assert one.table(VNI).removed == []
+
+
+async def test_a_restart_releases_what_is_not_there_any_more(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    for number in (2, 3):
+        await two.attach(VNI, number)
+    await until(one.has(VNI, {2: "two", 3: "two"}))
+    await two.close(leave=True)
+    again = await anywhere.node("two", epoch=2)
+    again.ports = {VNI: {mac(3): two.ports[VNI][mac(3)]}}
+    await again.store.join(VNI)
+    await until(one.has(VNI, {3: "two"}))
+
+
+# Claims.
+
+
+async def test_the_later_claim_with_good_evidence_wins(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    first = await one.attach(VNI, 7)
+    second = await two.attach(VNI, 7, "garp")
+    assert first.refused is None
+    assert second.refused is None
+    assert first.row and second.row and second.row.rev > first.row.rev
+    for node in (one, two):
+        await until(node.has(VNI, {7: "two"}))
+
+
+async def test_a_claim_that_changes_nothing_takes_no_rev(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    first, again = await one.attach(VNI, 1), await one.attach(VNI, 1)
+    assert first == again
+    changed = await one.attach(VNI, 1, ips=("10.0.0.9",))
+    assert first.row and changed.row
+    assert changed.row.rev == first.row.rev + 1
+    assert changed.row.since == first.row.since
+
+
+async def test_a_plain_frame_waits_for_the_hold_down(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await one.attach(VNI, 7)
+    await two.attach(VNI, 7, "garp")
+    held = await one.attach(VNI, 7, "frame")
+    assert held.refused == "hold_down"
+    assert held.row is not None
+    assert held.row.node == "two"
+    assert one.store.counts.refused["hold_down"] == 1
+    assert (await granted(lambda: one.attach(VNI, 7, "frame"))).row is not None
+
+
+async def test_sticky_rows_do_not_move(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await one.attach(VNI, 7, flags=("sticky", "gateway"))
+    assert (await two.attach(VNI, 7)).refused == "sticky"
+    await until(two.has(VNI, {7: "one"}))
+    assert two.table(VNI).rows[mac(7)].flags == ("sticky", "gateway")
+
+
+async def test_contested_moves_freeze_and_thaw(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await one.attach(VNI, 7)
+    for turn in range(FAST.contested_moves):
+        result = await (two if turn % 2 == 0 else one).attach(VNI, 7, "garp")
+        assert result.refused is None
+    assert result.row is not None
+    assert "frozen" in result.row.flags
+    loser, winner = (one, two) if result.row.node == "two" else (two, one)
+    assert (await loser.attach(VNI, 7, "garp")).refused == "frozen"
+    kept = await winner.attach(VNI, 7)
+    assert kept.row is not None
+    assert "frozen" in kept.row.flags
+    await loser.store.thaw(VNI, mac(7))
+    assert (await loser.attach(VNI, 7, "garp")).refused is None
+    with pytest.raises(NotFoundError):
+        await loser.store.thaw(VNI, mac(7))
+
+
+async def test_orderly_moves_freeze_nothing_and_leave_nothing_stuck(anywhere: World) -> None:
+    nodes = [await anywhere.member(name, VNI) for name in ("one", "two", "three")]
+    chance = random.Random(5)
+    at = chance.choice(nodes)
+    await at.attach(VNI, 7)
+    for _ in range(60):
+        to = chance.choice(nodes)
+        if chance.random() < 0.5:  # the old port goes first, or is found to be gone a moment later
+            await at.detach(VNI, 7)
+            assert (await to.attach(VNI, 7)).refused is None
+        else:
+            assert (await to.attach(VNI, 7, "garp")).refused is None
+            if to is not at:
+                await at.detach(VNI, 7)
+        at = to
+    for node in nodes:
+        await until(node.has(VNI, {7: at.node.name}))
+        assert node.table(VNI).rows[mac(7)].flags == ()
+
+
+async def test_release_never_touches_another_owners_row(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await one.attach(VNI, 7)
+    await two.attach(VNI, 7, "attach")
+    await one.detach(VNI, 7)
+    await two.attach(VNI, 8)
+    await until(one.has(VNI, {7: "two", 8: "two"}))
+    await two.detach(VNI, 7)
+    await until(one.has(VNI, {8: "two"}))
+
+
+async def test_a_full_table_refuses(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    results = await one.store.claim([LocalMac(VNI, mac(n), "frame") for n in range(FAST.max_rows + 1)])
+    assert [r.refused for r in results] == [None] * FAST.max_rows + ["full"]
+    assert (await one.attach(VNI, 0)).refused is None
+
+
+async def test_claims_of_many_networks_in_one_call_keep_their_order(anywhere: World) -> None:
+    one = await anywhere.node("one")
+    vnis = [1, 2, 1, 16777215, 1]
+    for vni in set(vnis):
+        await one.store.join(vni)
+    results = await one.store.claim([LocalMac(vni, mac(n), "frame") for n, vni in enumerate(vnis)])
+    assert [(r.row.vni, r.row.mac) for r in results if r.row] == [(vni, mac(n)) for n, vni in enumerate(vnis)]
+
+
+async def test_leaving_releases_the_rows(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await two.attach(VNI, 2)
+    await one.attach(VNI, 1)
+    await until(one.has(VNI, {1: "one", 2: "two"}))
+    two.ports.clear()
+    await two.store.leave(VNI)
+    await until(one.has(VNI, {1: "one"}))
+
+
+async def test_what_cannot_be_a_row_is_a_usage_error(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    bad = [
+        LocalMac(VNI, b"\x01\x00\x5e\x00\x00\x01", "frame"),
+        LocalMac(VNI, bytes(6), "frame"),
+        LocalMac(VNI, b"\x02\x03", "frame"),
+        LocalMac(0, mac(1), "frame"),
+        LocalMac(VNI, mac(1), "frame", ips=("10.0.0.1/24",)),
+        LocalMac(VNI, mac(1), "frame", flags=("two words",)),
+    ]
+    for local in bad:
+        with pytest.raises(UsageError):
+            await one.store.claim([local])
+
+
+# Epochs and names.
+
+
+async def test_a_newer_start_fences_the_older(anywhere: World) -> None:
+    old = await anywhere.member("one", VNI)
+    await old.attach(VNI, 1)
+    new = await anywhere.member("one", VNI, epoch=5)
+    await until(lambda: (new.store.status().state, old.store.status().state) == ("up", "degraded"))
+    assert (await old.attach(VNI, 2)).refused == "fenced"
+    await old.store.release([(VNI, mac(1))])
+    reason = old.store.status().reason
+    assert reason
+    assert "fenced" in reason
+    assert (await new.attach(VNI, 3)).refused is None
+
+
+async def test_another_machine_with_the_same_name_is_refused_while_the_first_lives(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    await one.attach(VNI, 1)
+    other = await anywhere.member("one", VNI, uid="other")
+    await until(lambda: other.store.status().state == "degraded")
+    assert f"node name in use by VTEP {one.node.vteps[0]}" in str(other.store.status().reason)
+    assert (await other.attach(VNI, 2)).refused in ("fenced", "no_lease")
+    assert one.store.status().state == "up"
+    await one.close()
+    await until(lambda: other.store.status().state == "up")
+    await until(other.has(VNI, {2: "one"}))
+
+
+# Networks.
+
+
+async def test_networks_are_created_once_and_found(anywhere: World) -> None:
+    one, two = await anywhere.node("one"), await anywhere.node("two")
+    blue = await one.store.create_network(NetworkRecord("blue", 0, ("10.1.0.0/24",), mtu=1400))
+    red = await two.store.create_network(NetworkRecord("red", 0))
+    assert (blue.vni, red.vni) == (4096, 4097)
+    assert await two.store.create_network(NetworkRecord("blue", 0, ("10.1.0.0/24",), mtu=1400)) == blue
+    assert await two.store.get_network("blue") == blue
+    assert await two.store.get_network("green") is None
+    assert sorted(n.name for n in await two.store.networks()) == ["blue", "red"]
+
+
+async def test_contradicting_networks_are_conflicts(anywhere: World) -> None:
+    one = await anywhere.node("one")
+    await one.store.create_network(NetworkRecord("blue", 4096))
+    for other in (NetworkRecord("blue", 4097), NetworkRecord("blue", 4096, mtu=1400), NetworkRecord("red", 4096)):
+        with pytest.raises(ConflictError):
+            await one.store.create_network(other)
+    assert (await one.store.create_network(NetworkRecord("green", 0))).vni == 4097
+    with pytest.raises(UsageError):
+        await one.store.create_network(NetworkRecord("bad", 2**24))
+
+
+async def test_a_network_goes_when_no_other_member_is_left(anywhere: World) -> None:
+    one, two = await anywhere.node("one"), await anywhere.node("two")
+    blue = await one.store.create_network(NetworkRecord("blue", 0))
+    for node in (one, two):
+        await node.store.join(blue.vni)
+        await node.attach(blue.vni, 1)
+    await until(lambda: set(one.table(blue.vni).members) == {"one", "two"})
+    with pytest.raises(ConflictError, match="two"):
+        await one.store.remove_network("blue")
+    two.ports.clear()
+    await two.store.leave(blue.vni)
+    await one.store.remove_network("blue")
+    assert await two.store.networks() == []
+    with pytest.raises(NotFoundError):
+        await one.store.remove_network("blue")
+    await two.store.join(blue.vni)
+    await until(lambda: two.table(blue.vni).rows == {} and set(two.table(blue.vni).members) == {"two"})
+
+
+# Addresses.
+
+
+async def test_the_lowest_free_address_and_the_same_again_for_the_same_owner(anywhere: World) -> None:
+    one, two = await anywhere.node("one"), await anywhere.node("two")
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "one/a") == "10.1.0.1/24"
+    assert await two.store.allocate_ip(VNI, "10.1.0.0/24", "two/b") == "10.1.0.2/24"
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "one/a") == "10.1.0.1/24"
+    assert await one.store.allocate_ip(VNI, "fd00::/64", "one/a") == "fd00::1/64"
+    assert await one.store.allocate_ip(VNI + 1, "10.1.0.0/24", "one/c") == "10.1.0.1/24"
+
+
+async def test_released_addresses_rest_but_not_for_their_last_owner_or_by_name(anywhere: World) -> None:
+    one = await anywhere.node("one")
+    for owner in "abc":
+        await one.store.allocate_ip(VNI, "10.1.0.0/24", owner)
+    for owner in "abc":
+        await one.store.release_ip(VNI, owner)
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "d") == "10.1.0.4/24"
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "b") == "10.1.0.2/24"
+    await one.store.reserve_ip(VNI, "10.1.0.0/24", "10.1.0.3", "e")
+
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "f") == "10.1.0.5/24"
+
+
+async def test_an_address_rests_only_for_a_while(anywhere: World) -> None:
+    one = await anywhere.node("one")
+    await one.store.allocate_ip(VNI, "10.1.0.0/30", "a")
+    await one.store.release_ip(VNI, "a")
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/30", "b") == "10.1.0.2/30"
+    with pytest.raises(ConflictError, match="no free address"):
+        await one.store.allocate_ip(VNI, "10.1.0.0/30", "c")
+
+    async def allocate() -> str:
+        while True:
+            try:
+                return await one.store.allocate_ip(VNI, "10.1.0.0/30", "c")
+            except ConflictError:
+                await asyncio.sleep(0.02)
+
+    assert await asyncio.wait_for(allocate(), 5) == "10.1.0.1/30"
+
+
+async def test_an_address_of_a_live_owner_is_refused_by_name_and_of_a_dead_one_is_not(anywhere: World) -> None:
+    one, two = await anywhere.node("one"), await anywhere.node("two")
+    await two.store.reserve_ip(VNI, "10.1.0.0/24", "10.1.0.7/24", "two/a")
+    await two.store.reserve_ip(VNI, "10.1.0.0/24", "10.1.0.7", "two/a")
+    with pytest.raises(ConflictError, match="two/a on two"):
+        await one.store.reserve_ip(VNI, "10.1.0.0/24", "10.1.0.7", "one/a")
+    await two.close(leave=True)
+    await one.store.reserve_ip(VNI, "10.1.0.0/24", "10.1.0.7", "one/a")
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "one/a") == "10.1.0.7/24"
+
+
+async def test_addresses_that_the_dead_hold_are_given_out_when_nothing_else_is_left(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await two.store.allocate_ip(VNI, "10.1.0.0/31", "two/a")
+    await one.store.allocate_ip(VNI, "10.1.0.0/31", "one/a")
+    await two.close(leave=False)
+    with pytest.raises(ConflictError):
+        await one.store.allocate_ip(VNI, "10.1.0.0/31", "one/b")
+    await until(lambda: "two" not in one.table(VNI).members)
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/31", "one/b") == "10.1.0.0/31"
+
+
+async def test_addresses_that_make_no_sense_are_usage_errors(anywhere: World) -> None:
+    one = await anywhere.node("one")
+    for subnet, address in (("10.1.0.0/24", "10.2.0.1"), ("10.1.0.0/24", "10.1.0.0"), ("10.1.0.1/24", "10.1.0.1")):
+        with pytest.raises(UsageError):
+            await one.store.reserve_ip(VNI, subnet, address, "a")
+    with pytest.raises(UsageError):
+        await one.store.allocate_ip(VNI, "nonsense", "a")
+
+
+# When everything is lost.
+
+
+async def test_after_a_flush_nothing_that_works_is_removed_and_the_table_is_whole_again(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    for number in range(5):
+        await one.attach(VNI, number)
+        await two.attach(VNI, 10 + number)
+    whole = dict.fromkeys(range(5), "one") | {10 + n: "two" for n in range(5)}
+    for node in (one, two):
+        await until(node.has(VNI, whole))
+    anywhere.flush()
+    three = await anywhere.member("three", VNI)
+    await until(three.has(VNI, whole))
+    for node in (one, two):
+        await until(lambda node=node: "gen" in node.table(VNI).snapshots and node.owners(VNI) == whole)
+        assert node.table(VNI).removed == []
+
+
+async def test_after_a_flush_rows_of_the_dead_go_when_they_do_not_come_back(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await one.attach(VNI, 1)
+    await two.attach(VNI, 2)
+    await until(one.has(VNI, {1: "one", 2: "two"}))
+    await two.close(leave=False)
+    anywhere.flush()
+    await until(lambda: "gen" in one.table(VNI).snapshots)
+    assert one.owners(VNI) == {1: "one", 2: "two"}
+    await until(one.has(VNI, {1: "one"}))
+    assert set(one.table(VNI).members) == {"one"}
+
+
+async def test_events_of_one_network_come_in_rev_order(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    for turn in range(40):
+        node = (one, two)[turn % 2]
+        await node.attach(VNI, turn % 7, "attach")
+        await node.detach(VNI, turn % 7)
+    await one.attach(VNI, 19)
+    await until(lambda: mac(19) in two.table(VNI).rows)
+    revs = [e.claim.rev for e in two.events if isinstance(e, Claimed)]
+    assert revs == sorted(revs)
+    assert two.owners(VNI) == {19: "one"}

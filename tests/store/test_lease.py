@@ -1,0 +1,57 @@
+"""Who may judge others: only who has held its own lease for long enough."""
+
+from __future__ import annotations
+
+from vxswitch.store.lease import OwnLease
+from vxswitch.store.rules import Rules
+
+RULES = Rules(lease=3.0, beat=1.0, grace=60.0)
+
+
+def held(until: int) -> OwnLease:
+    """A lease that was taken at 0 and renewed every second."""
+    lease = OwnLease(RULES)
+    for second in range(until + 1):
+        lease.renewed(float(second), anew=second == 0)
+    return lease
+
+
+def test_nobody_is_judged_in_the_first_lease_period() -> None:
+    assert not OwnLease(RULES).trusted(100.0)
+    assert not held(2).trusted(2.9)
+    assert held(3).trusted(3.0)
+
+
+def test_a_lost_beat_begins_anew() -> None:
+    lease = held(10)
+    lease.lost()
+    assert not lease.trusted(10.0)
+    lease.renewed(11.0, anew=False)
+    assert not lease.trusted(13.9)
+    lease.renewed(13.0, anew=False)
+    assert lease.trusted(14.0)
+
+
+def test_a_pause_longer_than_the_lease_begins_anew() -> None:
+    lease = held(10)
+    assert not lease.trusted(13.1)
+    lease.renewed(14.0, anew=False)
+    assert not lease.trusted(14.0)
+
+
+def test_a_lease_taken_anew_begins_anew() -> None:
+    lease = held(10)
+    lease.renewed(11.0, anew=True)
+    assert not lease.trusted(11.0)
+
+
+def test_only_a_whole_grace_period_allows_to_reap() -> None:
+    assert not held(59).may_reap(59.0)
+    assert held(60).may_reap(60.0)
+    assert not held(60).may_reap(64.0)
+
+
+def test_a_grace_shorter_than_the_lease_is_no_shortcut() -> None:
+    lease = OwnLease(Rules(lease=3.0, grace=0.0))
+    lease.renewed(0.0, anew=True)
+    assert not lease.may_reap(1.0)

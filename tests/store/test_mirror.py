@@ -1,0 +1,118 @@
+"""A VNI in memory: the digest follows every change, and what a broken history took is kept for a while."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import reduce
+from operator import xor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.store.nodes import mac, record
+from vxswitch.model import Claim, Claimed, MemberJoined, MemberLeft, NodeRecord, Vtep, Withdrawn
+from vxswitch.store.codec import member_digest, row_digest
+from vxswitch.store.mirror import BROKEN_HISTORY, Change, Mark, Mirror
+
+VNI = 7
+
+
+def claim(number: int, owner: str, rev: int) -> Claim:
+    return Claim(VNI, mac(number), owner, f"uid-{owner}", 1, (Vtep("10.0.0.1"),), since=1.0, rev=rev)
+
+
+def fresh() -> Mirror:
+    return Mirror(VNI, Counter())
+
+
+def load(mirror: Mirror, reason: str, *rows: Claim, rev: int = 100, members: tuple[NodeRecord, ...] = ()) -> set[bytes]:
+    """Load rows at a rev, kept until 10; the MACs in the snapshot."""
+    digest = reduce(xor, [*map(row_digest, rows), *map(member_digest, members)], 0)
+    event = mirror.load(Mark("gen", rev, digest), rows, members, reason, 10.0)
+    assert (event.rev, event.reason) == (rev, reason)
+    return {row.mac for row in event.rows}
+
+
+def changes(draws: list[tuple[int, int, str]]) -> list[Change]:
+    kinds: dict[int, type[Change]] = {0: Claimed, 1: Withdrawn, 2: MemberJoined, 3: MemberLeft}
+    made: list[Change] = []
+    for rev, (kind, number, name) in enumerate(draws, 1):
+        match kinds[kind].__name__:
+            case "Claimed":
+                made.append(Claimed(claim(number, name, rev)))
+            case "Withdrawn":
+                made.append(Withdrawn(VNI, mac(number), rev))
+            case "MemberJoined":
+                made.append(MemberJoined(VNI, record(name, epoch=number + 1), rev))
+            case _:
+                made.append(MemberLeft(VNI, name, rev))
+    return made
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.sampled_from(["one", "two", "three"]))))
+def test_the_digest_is_that_of_the_contents_whatever_happened(draws: list[tuple[int, int, str]]) -> None:
+    mirror = fresh()
+    for change in changes(draws):
+        foretold = mirror.digest_after(change)
+        mirror.apply(change)
+        contents = [*map(row_digest, mirror.rows.values()), *map(member_digest, mirror.members.values())]
+        assert mirror.digest == foretold == reduce(xor, contents, 0)
+    assert mirror.rev == len(draws)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.sampled_from(["one", "two", "three"]))))
+def test_watched_counts_rows_and_memberships(draws: list[tuple[int, int, str]]) -> None:
+    watched: Counter[str] = Counter()
+    mirror = Mirror(VNI, watched)
+    for change in changes(draws):
+        mirror.apply(change)
+    assert watched == Counter([row.node for row in mirror.rows.values()] + list(mirror.members))
+    mirror.drop()
+    assert watched == Counter()
+
+
+@pytest.mark.parametrize("reason", sorted(BROKEN_HISTORY))
+def test_a_broken_history_keeps_rows_and_members_until_their_time_is_over(reason: str) -> None:
+    mirror = fresh()
+    load(mirror, "start", claim(1, "one", 5), claim(2, "two", 200), members=(record("one"),))
+    assert load(mirror, reason, rev=50) == {mac(1), mac(2)}
+    assert mirror.rows == {}
+    assert mirror.digest == 0
+    assert mirror.give_up(9.9) == []
+    gone = [Withdrawn(VNI, mac(1), 50), Withdrawn(VNI, mac(2), 50), MemberLeft(VNI, "one", 50)]
+    assert mirror.give_up(10.0) == gone
+    assert mirror.give_up(11.0) == []
+
+
+@pytest.mark.parametrize("reason", ["start", "gap", "trimmed"])
+def test_a_whole_history_keeps_nothing(reason: str) -> None:
+    mirror = fresh()
+    load(mirror, "start", claim(1, "one", 5))
+    assert load(mirror, reason) == set()
+
+
+def test_kept_rows_stand_beyond_the_rev_of_their_snapshot() -> None:
+    mirror = fresh()
+    load(mirror, "start", claim(1, "one", 5), claim(2, "two", 900))
+    event = mirror.load(Mark("new", 50, 0), (), (), "gen", 10.0)
+    assert {row.mac: row.rev for row in event.rows} == {mac(1): 51, mac(2): 900}
+
+
+def test_what_is_claimed_or_withdrawn_again_is_kept_no_more() -> None:
+    mirror = fresh()
+    load(mirror, "start", claim(1, "one", 5), claim(2, "two", 6), claim(3, "one", 7), members=(record("one"),))
+    load(mirror, "gen", rev=1)
+    mirror.apply(Claimed(claim(1, "one", 2)))
+    mirror.apply(Withdrawn(VNI, mac(2), 3))
+    mirror.apply(MemberJoined(VNI, record("one"), 4))
+    assert mirror.give_up(10.0) == [Withdrawn(VNI, mac(3), 4)]
+    assert list(mirror.rows) == [mac(1)]
+
+
+def test_a_second_flush_keeps_what_the_first_one_took() -> None:
+    mirror = fresh()
+    load(mirror, "start", claim(1, "one", 5))
+    load(mirror, "gen")
+    assert load(mirror, "gen") == {mac(1)}
+    assert load(mirror, "gap") == {mac(1)}

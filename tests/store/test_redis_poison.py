@@ -1,0 +1,226 @@
+"""Poisoned values in every key: whatever else writes into them, nothing is raised out, and tables heal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.store.conftest import RedisWorld
+from tests.store.nodes import Node, mac
+from tests.store.servers import granted, until
+from tests.store.test_redis_faults import WHOLE, pair, whole_again
+from vxswitch.errors import StoreUnavailableError
+from vxswitch.model import NetworkRecord
+
+VNI = 4096
+VNI_KEYS = ("meta", "fdb", "log", "members", "moves")
+BUCKET_KEYS = ("nodes", "lease")
+TYPES = ("string", "hash", "list", "zset", "stream", "set")
+
+
+def poison(admin: Any, key: str, kind: str) -> bool:
+    """Make a key into another type; False if that is the type it has."""
+    if admin.type(key) == kind:
+        return False
+    admin.delete(key)
+    match kind:
+        case "string":
+            admin.set(key, "{not json")
+        case "hash":
+            admin.hset(key, "field", "value")
+        case "list":
+            admin.rpush(key, "a")
+        case "zset":
+            admin.zadd(key, {"a": 1})
+        case "stream":
+            admin.xadd(key, {"op": "claim"})
+        case "set":
+            admin.sadd(key, "a")
+    return True
+
+
+async def healed(one: Node, two: Node) -> None:
+    """Claims go through again, and all is as it was."""
+    await granted(lambda: one.attach(VNI, 3))
+    await whole_again(one, two)
+
+
+@pytest.mark.parametrize("name", VNI_KEYS)
+@pytest.mark.parametrize("kind", TYPES)
+async def test_a_key_of_a_network_of_another_type(shared: RedisWorld, name: str, kind: str) -> None:
+    one, two = await pair(shared)
+    poison(shared.server.admin, shared.key(VNI, name), kind)
+    await healed(one, two)
+
+
+@pytest.mark.parametrize("name", BUCKET_KEYS)
+@pytest.mark.parametrize("kind", TYPES)
+async def test_a_key_of_all_nodes_of_another_type(shared: RedisWorld, name: str, kind: str) -> None:
+    one, two = await pair(shared)
+    poison(shared.server.admin, getattr(shared.keys, name), kind)
+    await healed(one, two)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_keys_of_one_node_of_another_type(shared: RedisWorld, kind: str) -> None:
+    one, two = await pair(shared)
+    poison(shared.server.admin, shared.keys.wake("one"), kind)
+    poison(shared.server.admin, shared.keys.joined("one"), kind)
+    await one.store.join(VNI + 1)
+    await until(lambda: one.table(VNI + 1).snapshots)
+    await healed(one, two)
+
+
+BAD_ROWS = {
+    "json": (mac(9).hex(":"), '{"node": "x"}'),
+    "ten megabytes": (mac(9).hex(":"), "x" * 10_000_000),
+    "not a MAC": ("nonsense", "1 1 1.000000 1 u n 10.0.0.1:4789 - -"),
+    "group MAC": ("01:00:5e:00:00:01", "1 1 1.000000 1 u n 10.0.0.1:4789 - -"),
+    "multicast VTEP": (mac(9).hex(":"), "1 1 1.000000 1 u n 239.0.0.1:4789 - -"),
+    "any VTEP": (mac(9).hex(":"), "1 1 1.000000 1 u n 0.0.0.0:4789 - -"),
+    "port 0": (mac(9).hex(":"), "1 1 1.000000 1 u n 10.0.0.1:0 - -"),
+    "name for a VTEP": (mac(9).hex(":"), "1 1 1.000000 1 u n evil.example:4789 - -"),
+    "bad address": (mac(9).hex(":"), "1 1 1.000000 1 u n 10.0.0.1:4789 999.0.0.1 -"),
+    "leading zeros": (mac(9).hex(":"), "1 001 1.000000 1 u n 10.0.0.1:4789 - -"),
+    "huge numbers": (mac(9).hex(":"), f"1 {'9' * 40} 1.000000 1 u n 10.0.0.1:4789 - -"),
+    "binary": (mac(9).hex(":"), "1 1 1.000000 1 u n \udcff:4789 - -"),
+    "empty": (mac(9).hex(":"), ""),
+    "in the place of a good one": (mac(1).hex(":"), "garbage"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_ROWS)
+async def test_rows_that_make_no_sense(shared: RedisWorld, what: str) -> None:
+    one, two = await pair(shared)
+    field, value = BAD_ROWS[what]
+    raw = value.encode("utf-8", "surrogateescape")
+    shared.server.admin.hset(shared.key(VNI, "fdb"), field, raw)
+    three = await shared.member("three", VNI)
+    await until(lambda: three.table(VNI).snapshots)
+    await healed(one, two)
+    await until(three.has(VNI, {**WHOLE, 3: "one"}))
+    assert three.store.counts.poisoned > 0
+
+
+async def test_a_row_forged_past_the_scripts_goes_with_the_lease_that_its_owner_does_not_have(
+    shared: RedisWorld,
+) -> None:
+    one, two = await pair(shared)
+    shared.server.admin.hset(shared.key(VNI, "fdb"), mac(9).hex(":"), "1 1 1.000000 1 u evil 192.0.2.1:4789 - -")
+    shared.server.admin.hset(shared.key(VNI, "fdb"), mac(8).hex(":"), "garbage")
+    three = await shared.member("three", VNI)
+    await until(lambda: three.owners(VNI) == {**WHOLE, 9: "evil"})
+    assert "evil" not in three.live()
+    for node in (one, two, three):
+        await until(node.has(VNI, WHOLE))
+
+
+BAD_META = {
+    "rev of letters": {"rev": "many"},
+    "rev beyond numbers": {"rev": "9" * 30},
+    "rev of the past": {"rev": "1"},
+    "rev of the future": {"rev": "100000"},
+    "no gen": {"gen": ""},
+    "long gen": {"gen": "f" * 1000},
+    "digest of letters": {"digest": "zzzz"},
+    "schema of letters": {"schema": "many"},
+}
+
+
+@pytest.mark.parametrize("what", BAD_META)
+async def test_meta_that_makes_no_sense(shared: RedisWorld, what: str) -> None:
+    one, two = await pair(shared)
+    shared.server.admin.hset(shared.key(VNI, "meta"), mapping=BAD_META[what])
+    await healed(one, two)
+
+
+@pytest.mark.parametrize("name", VNI_KEYS)
+async def test_a_key_of_a_network_deleted(shared: RedisWorld, name: str) -> None:
+    one, two = await pair(shared)
+    shared.server.admin.delete(shared.key(VNI, name))
+    await healed(one, two)
+
+
+BAD_ENTRIES: dict[str, dict[str, str]] = {
+    "nothing known": {"a": "b"},
+    "unknown operation": {"op": "dance", "key": "", "val": "", "dig": "0" * 16},
+    "bad digest": {"op": "withdraw", "key": mac(1).hex(":"), "val": "", "dig": "no"},
+    "forged withdrawal": {"op": "withdraw", "key": mac(1).hex(":"), "val": "", "dig": "0" * 16},
+    "row of no sense": {"op": "claim", "key": mac(1).hex(":"), "val": "garbage", "dig": "0" * 16},
+    "member of no sense": {"op": "join", "key": "evil", "val": "garbage", "dig": "0" * 16},
+    "big": {"op": "claim", "key": mac(1).hex(":"), "val": "x" * 10_000_000, "dig": "0" * 16},
+}
+
+
+@pytest.mark.parametrize("what", BAD_ENTRIES)
+@pytest.mark.parametrize("where", ["next", "by time"])
+async def test_log_entries_that_make_no_sense(shared: RedisWorld, what: str, where: str) -> None:
+    one, two = await pair(shared)
+    admin = shared.server.admin
+    rev = int(admin.hget(shared.key(VNI, "meta"), "rev"))
+    admin.xadd(shared.key(VNI, "log"), BAD_ENTRIES[what], id=f"{rev + 1}-1" if where == "next" else "*")
+    await healed(one, two)
+    assert one.store.counts.poisoned + two.store.counts.poisoned > 0
+
+
+async def test_members_nodes_and_leases_that_make_no_sense(shared: RedisWorld) -> None:
+    one, two = await pair(shared)
+    admin = shared.server.admin
+    admin.hset(shared.key(VNI, "members"), mapping={"evil": "garbage", "x y": "1 1 u x 10.0.0.1:4789 -"})
+    admin.hset(shared.keys.nodes, mapping={"one": "garbage", "evil": "garbage"})
+    admin.zadd(shared.keys.lease, {"evil": float("inf"), "x y\n": 5, "two": float("-inf")})
+    await healed(one, two)
+    await until(lambda: one.live() == {"one", "two"})
+    assert set(one.table(VNI).members) == {"one", "two"}
+
+
+async def test_a_later_layout_is_left_alone(shared: RedisWorld) -> None:
+    one, two = await pair(shared)
+    shared.server.admin.hset(shared.key(VNI, "meta"), "schema", "2")
+    with pytest.raises(StoreUnavailableError, match="VXSCHEMA"):
+        await one.attach(VNI, 3)
+    assert shared.server.admin.hget(shared.key(VNI, "meta"), "schema") == "2"
+    assert two.owners(VNI) == WHOLE
+
+
+BAD_NETWORKS = {
+    "not json": "{",
+    "another name": '{"name":"red","vni":7}',
+    "VNI 0": '{"name":"blue","vni":0}',
+    "a list": "[]",
+    "bad subnet": '{"name":"blue","vni":7,"subnets":["nonsense"]}',
+    "bad mode": '{"name":"blue","vni":7,"learning":"always"}',
+    "MTU 1": '{"name":"blue","vni":7,"mtu":1}',
+    "binary": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("what", BAD_NETWORKS)
+async def test_networks_that_make_no_sense(shared: RedisWorld, what: str) -> None:
+    one = await shared.node("one")
+    await one.store.create_network(NetworkRecord("good", 4097))
+    shared.server.admin.hset(shared.keys.networks, "blue", BAD_NETWORKS[what])
+    assert [network.name for network in await one.store.networks()] == ["good"]
+    assert await one.store.get_network("blue") is None
+    assert one.store.counts.poisoned > 0
+    await one.store.remove_network("blue")
+    assert (await one.store.create_network(NetworkRecord("blue", 7))).vni == 7
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_keys_of_networks_and_addresses_of_another_type(shared: RedisWorld, kind: str) -> None:
+    one = await shared.node("one")
+    admin = shared.server.admin
+    for key in (shared.keys.networks, shared.keys.vnis, shared.key(VNI, "ipam")):
+        poison(admin, key, kind)
+    await one.store.networks()
+    assert (await one.store.create_network(NetworkRecord("blue", 0))).vni == 4096
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "a") == "10.1.0.1/24"
+    admin.hset(shared.keys.vnis, mapping={"next": "-5", "4097": "gone"})
+    assert (await one.store.create_network(NetworkRecord("red", 0))).vni == 4097
+    admin.hset(
+        shared.key(VNI, "ipam"), mapping={"a:0a010002": "garbage", "r:0a010003": "garbage", "o:a": "x=y garbage"}
+    )
+    assert await one.store.allocate_ip(VNI, "10.1.0.0/24", "b") == "10.1.0.3/24"
+    await one.store.release_ip(VNI, "a")
