@@ -40,6 +40,12 @@ def test_no_reply_has_no_quantile() -> None:
         result.quantile(0.5)
 
 
+def test_replies_to_probes_without_room_for_a_time_count_too() -> None:
+    line = "[1700000000.1] 12 bytes from 10.9.0.2: icmp_seq=1 ttl=64\n"
+    result = parse_ping(f"{line}1 packets transmitted, 1 received, 0% packet loss, time 0ms\n")
+    assert (result.lost, result.sequence) == (0, (1,))
+
+
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with Lab(hosts=2) as lab:
@@ -50,8 +56,14 @@ def test_ping_both_families_and_the_underlay_mtu(lab: Lab) -> None:
     first, second = lab.hosts
     assert ping(first, second.ip4).lost == 0
     assert ping(first, second.ip6).lost == 0
+    assert ping(first, second.ip4, size=0).lost == 0
     assert ping(first, second.ip4, size=lab.mtu - 28, df=True).lost == 0
     assert ping(first, second.ip4, size=lab.mtu - 27, df=True, count=1).received == 0
+
+
+def test_ping_to_nobody_has_lost_what_it_was_asked_to_send(lab: Lab) -> None:
+    result = ping(lab.hosts[0], "10.77.9.9", count=3, wait=0.1)
+    assert (result.sent, result.received) == (3, 0)
 
 
 def test_ping_that_cannot_start_says_why(lab: Lab) -> None:

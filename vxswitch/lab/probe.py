@@ -6,6 +6,7 @@ round trips, and with `-D` the wall clock at each reply, so no polling of ours b
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -18,13 +19,19 @@ from typing import Self
 from vxswitch.lab.netns import Namespace, until
 from vxswitch.lab.owner import LabError
 
-_REPLY = re.compile(r"^\[(?P<at>\d+\.\d+)\] .*icmp_seq=(?P<seq>\d+) .*time=(?P<ms>[\d.]+) ms(?P<dup> \(DUP!\))?", re.M)
+_REPLY = re.compile(
+    r"^\[(?P<at>\d+\.\d+)\] .*icmp_seq=(?P<seq>\d+) .*ttl=\d+(?: time=(?P<ms>[\d.]+) ms)?(?P<dup> \(DUP!\))?", re.M
+)
+_UNDER_WAY = 0.2  # seconds before the end in which a probe may have been sent and not answered yet
 _SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")
 
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """What came back: times in seconds; the tuples have one value per reply, in order of arrival."""
+    """What came back: times in seconds; the tuples have one value per reply, in order of arrival.
+
+    `rtts` are nan where the probe has no room for a time: payloads under 16 bytes.
+    """
 
     sent: int
     received: int
@@ -61,15 +68,33 @@ def ping(
 ) -> PingResult:
     """Ping `address` with `size` bytes of ICMP payload; `df` forbids fragmentation.
 
-    `interval` between probes and `wait` for a reply are in seconds.
+    `interval` between probes and `wait` for the last reply are in seconds.
+
+    Once it has had a reply, ping waits for the last one two round trips only, whatever `-W` says (iputils,
+    schedule_exit): on a busy machine a late reply would be a lost one. Given a deadline it goes on sending until
+    `count` replies are there; what it sent beyond `count` is left out here.
     """
-    argv = ["ping", "-n", "-D", "-c", str(count), "-i", f"{interval:g}", "-s", str(size), "-W", f"{wait:g}"]
+    argv = ["ping", "-n", "-D", "-c", str(count), "-i", f"{interval:g}", "-s", str(size)]
+    argv += ["-W", f"{wait:g}"] if count == 1 else ["-w", str(math.ceil(count * interval + wait))]
     argv += ["-M", "do"] if df else []
     timeout = count * (interval + wait) + 5.0
     done = source.run([*argv, address], check=False, timeout=timeout)
     if not _SUMMARY.search(done.stdout):
         raise LabError(f"ping {address} from {source.label}: {done.stderr.strip() or done.stdout.strip()}")
-    return parse_ping(done.stdout)
+    return _first(count, parse_ping(done.stdout))
+
+
+def _first(count: int, result: PingResult) -> PingResult:
+    """What became of the first `count` probes."""
+    kept = [i for i, sequence in enumerate(result.sequence) if sequence <= count]
+    return replace(
+        result,
+        sent=min(result.sent, count),
+        received=len(kept),
+        sequence=tuple(result.sequence[i] for i in kept),
+        at=tuple(result.at[i] for i in kept),
+        rtts=tuple(result.rtts[i] for i in kept),
+    )
 
 
 def parse_ping(output: str) -> PingResult:
@@ -85,7 +110,7 @@ def parse_ping(output: str) -> PingResult:
         duplicates=len(replies) - len(first),
         sequence=tuple(int(reply["seq"]) for reply in first),
         at=tuple(float(reply["at"]) for reply in first),
-        rtts=tuple(float(reply["ms"]) / 1e3 for reply in first),
+        rtts=tuple(float(reply["ms"] or "nan") / 1e3 for reply in first),
     )
 
 
@@ -145,7 +170,7 @@ class LossMeter:
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
     def stop(self) -> PingResult:
-        """SIGINT, as Ctrl-C: ping prints its summary. The last probe, if still on its way, is not counted."""
+        """SIGINT, as Ctrl-C: ping prints its summary. The last probes, if still on their way, are not counted."""
         if self._process is None:
             raise LabError("the loss meter is not running")
         process, self._process = self._process, None
@@ -160,6 +185,8 @@ class LossMeter:
         if not _SUMMARY.search(output):
             raise LabError(f"ping {self.address} from {self.source.label}: {output[-500:]}")
         result = parse_ping(output)
-        under_way = result.received > 0 and result.sent == result.sequence[-1] + 1
-        self._result = replace(result, sent=result.sent - under_way)
-        return self._result
+        tail = result.sent - result.sequence[-1] if result.sequence else 0
+        if tail * self.interval <= _UNDER_WAY:
+            result = replace(result, sent=result.sent - tail)
+        self._result = result
+        return result
