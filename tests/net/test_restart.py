@@ -1,0 +1,113 @@
+"""Restarts and crashes of a node: its TAPs and MACs stay, its peers suspend it and take it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.net.containers import Container, ask, flood_list, full_mesh, rows
+from tests.net.pair import Pair, joined_pair, link, port, reaches
+from tests.net.wire import DEADLINE
+from vxswitch.lab import SwitchProcess, tcp_transfer, until
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with joined_pair() as made:
+        yield made
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+def test_a_restart_keeps_taps_macs_and_addresses(pair: Pair, end: str) -> None:
+    first, second = pair.switches
+    before, described, epoch = link(pair.one.namespace), port(first, pair.one), ask(first, "status")["epoch"]
+    assert before is not None and described is not None
+    if end == "SIGTERM":
+        assert first.stop() == 0
+    else:
+        first.kill()
+    meanwhile = link(pair.one.namespace)
+    assert meanwhile is not None and meanwhile["ifindex"] == before["ifindex"]
+    assert pair.one.mac in rows(second, "red")  # suspended, but claimed
+    first.start()
+    again = port(first, pair.one)  # re-attached before `ready`
+    after = link(pair.one.namespace)
+    assert after is not None and again is not None
+    for key in ("ifindex", "address", "mtu"):
+        assert after[key] == before[key]
+    for key in ("id", "network", "vni", "netns", "ifname", "mac", "ips", "mtu", "state", "offloads"):
+        assert again[key] == described[key]
+    assert ask(first, "status")["epoch"] > epoch
+    until(lambda: reaches(pair.one, pair.two) and reaches(pair.two, pair.one), DEADLINE, "both ways again")
+    row = rows(second, "red")[pair.one.mac]
+    assert (row["hop"], row["source"], row["node"]) == ("remote", "claimed", "h1")
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+def test_a_tcp_connection_outlives_the_switch_under_it(pair: Pair, end: str) -> None:
+    """The TAP keeps what is in its queue, the rest is TCP's to send again; at both ends of the connection."""
+    with ThreadPoolExecutor(1) as pool:
+        moved = pool.submit(tcp_transfer, pair.one.namespace, pair.two.namespace, pair.two.ip, 400_000_000)
+        for switch, container in zip(pair.switches, (pair.one, pair.two), strict=True):
+            begun = counted(switch, container)
+            until(lambda: counted(switch, container) > begun + 10_000_000, DEADLINE, "traffic")  # noqa: B023
+            if end == "SIGKILL":
+                switch.kill()
+            assert not moved.done()
+            switch.restart()
+        assert moved.result(60.0).intact
+
+
+def counted(switch: SwitchProcess, container: Container) -> int:
+    """Bytes that a port has moved, both ways."""
+    found = port(switch, container)
+    return int(found["rx_bytes"]) + int(found["tx_bytes"]) if found is not None else 0
+
+
+def test_the_hosts_own_tap_survives_a_restart_too(pair: Pair) -> None:
+    host, switch = pair.lab.hosts[0], pair.switches[0]
+    before = link(host, "vx-red")
+    assert before is not None and "UP" in before["flags"]
+    switch.restart()
+    after = link(host, "vx-red")
+    assert after is not None
+    assert [after[key] for key in ("ifindex", "address", "mtu")] == [
+        before[key] for key in ("ifindex", "address", "mtu")
+    ]
+
+
+def test_a_killed_node_leaves_the_flood_lists_and_comes_back(pair: Pair) -> None:
+    first, second = pair.switches
+    until(lambda: full_mesh(pair.switches, "red"), DEADLINE, "both to be live")
+    first.kill()
+    until(lambda: flood_list(second, "red") == [], DEADLINE, "the dead node out of the flood list")
+    (peer,) = ask(second, "peers")
+    assert (peer["node"], peer["state"]) == ("h1", "suspended")
+    assert rows(second, "red")[pair.one.mac]["hop"] == "remote"  # its rows stay
+    first.start()
+    until(lambda: full_mesh(pair.switches, "red"), DEADLINE, "it to be back")
+    assert reaches(pair.two, pair.one)
+
+
+def test_a_stopped_node_is_suspended_before_its_lease_runs_out(pair: Pair) -> None:
+    first, second = pair.switches
+    until(lambda: full_mesh(pair.switches, "red"), DEADLINE, "both to be live")
+    assert first.stop() == 0
+    until(lambda: ask(second, "peers")[0]["state"] == "suspended", 1.0, "the stopped node to be suspended")
+    first.start()
+    until(lambda: full_mesh(pair.switches, "red"), DEADLINE, "it to be back")
+
+
+def test_purge_leaves_neither_taps_nor_rows() -> None:
+    with joined_pair("--purge") as pair:
+        first, second = pair.switches
+        host_mac = link(pair.lab.hosts[0], "vx-red")
+        assert host_mac is not None
+        assert first.stop() == 0
+        assert link(pair.one.namespace) is None
+        assert link(pair.lab.hosts[0], "vx-red") is None
+        gone = {pair.one.mac, host_mac["address"]}
+        until(lambda: not gone & rows(second, "red").keys(), DEADLINE, "its rows to be released")
+        assert pair.two.mac in rows(second, "red")
