@@ -39,7 +39,7 @@ def test_attach_with_defaults(vx, api, made):
     options = {
         "netns": "c1",
         "ifname": "eth0",
-        "ips": ["auto"],
+        "ips": [],
         "mac": None,
         "gateway": None,
         "rate": None,

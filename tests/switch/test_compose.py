@@ -45,13 +45,14 @@ async def test_every_key_of_the_underlay_reaches_its_sockets(tmp_path: Path) -> 
         "underlay.udp_checksum=zero",
         "underlay.udp6_zero_rx=true",
         "underlay.copy_dscp=true",
+        "underlay.busy_poll=50",
     )
     plane = make_plane(config, lambda port: None, lambda error: None)
     options = plane.underlay.options
     assert (options.send_sockets, options.ttl) == (3, 7)
     assert (options.receive_buffer, options.send_buffer) == (2**20, 2**19)
     assert (options.accept_fragments, options.strict_reserved, options.copy_dscp) == (False, True, True)
-    assert (options.udp_checksum, options.udp6_zero_rx) == (False, True)
+    assert (options.udp_checksum, options.udp6_zero_rx, options.busy_poll) == (False, True, 50e-6)
     plane.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vxswitch.lab import Host, Lab, SwitchProcess, ping, until
+from vxswitch.lab import Host, Lab, LabError, SwitchProcess, ping, until
 
 DEADLINE = 10.0
 
@@ -113,6 +113,27 @@ def test_a_conflict_with_the_stores_record_ends_the_start_with_2(lab: Lab) -> No
     finally:
         one.stop()
         first.ip("link del vx-red")
+
+
+def test_the_door_for_the_kernels_cutting_goes_with_the_switch(start: Callable[..., SwitchProcess], host: Host) -> None:
+    host.run(["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"])
+    switch = start(*STATIC, "--set", "underlay.kernel_cut=on")
+    assert "vxt-" in host.run(["ip", "-br", "link"]).stdout
+    assert switch.stop() == 0
+    assert "vxt-" not in host.run(["ip", "-br", "link"]).stdout
+
+
+def test_where_the_kernel_cannot_cut_on_is_an_error_and_auto_is_not(
+    start: Callable[..., SwitchProcess], host: Host
+) -> None:
+    host.run(["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1"])
+    try:
+        with pytest.raises(LabError, match="rp_filter"):
+            start(*STATIC, "--set", "underlay.kernel_cut=on")
+        switch = start(*STATIC, "--set", "underlay.kernel_cut=auto")
+        assert "super-frames are cut here" in switch.stderr_tail()
+    finally:
+        host.run(["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"])
 
 
 def children(pid: int) -> list[int]:

@@ -44,7 +44,7 @@ def attach(
     *,
     netns: str,
     ifname: str = "eth0",
-    ips: Sequence[str] = ("auto",),
+    ips: Sequence[str] = (),
     mac: str | None = None,
     gateway: str | None = None,
     rate: int | None = None,
@@ -53,8 +53,9 @@ def attach(
 ) -> dict[str, Any]:
     """Give the namespace ``netns`` (NAME, PATH or PID) a port of ``network``; the port as the switch describes it.
 
-    ``ips``: CIDRs, ``auto`` or ``none``; ``rate`` in bits per second, ``pps`` in frames; ``timeout`` in seconds for
-    the switch's answer. Raises VxswitchError, with nothing left behind.
+    ``ips``: CIDRs, ``auto`` or ``none``; empty: auto if the network can allocate, else none. ``rate`` in bits per
+    second, ``pps`` in frames; ``timeout`` in seconds for the switch's answer. Raises VxswitchError, with nothing left
+    behind.
     """
     target = resolve(netns)
     message = {

@@ -25,7 +25,12 @@ def register(commands: Any) -> None:
             "--ifname", default="eth0", metavar="NAME", help="interface in the namespace (default eth0)"
         )
     add = attach_parser.add_argument
-    add("--ip", action="append", metavar="auto|none|CIDR", help="address (default auto); CIDR may be given again")
+    add(
+        "--ip",
+        action="append",
+        metavar="auto|none|CIDR",
+        help="address, may be given again (default: auto if the network can allocate, else none)",
+    )
     add("--mac", metavar="MAC", help="default: derived, the same for the same port")
     add("--gateway", metavar="ADDR", help="default route of the namespace")
     add("--rate", metavar="BITS", help="bits per second that the port may send, with k, M or G")
@@ -58,7 +63,7 @@ def _wanted(args: argparse.Namespace) -> dict[str, Any]:
 
     check_network_name(args.network)
     return {
-        "ips": _addresses(args.ip or ["auto"]),
+        "ips": _addresses(args.ip or []),
         "mac": None if args.mac is None else format_mac(parse_mac(args.mac)),
         "gateway": None if args.gateway is None else _address(args.gateway),
         **_shaping(args.rate, args.pps),
