@@ -1,8 +1,8 @@
 """What the way of a frame costs in memory: `python -m benchmarks.frames`. No root, devices or network.
 
 The real Encap, Decap, tables and run-gathering between a port and sockets that cost a copy and no system call. So a
-figure is what Python adds to the kernel's share. As in `benchmarks.micro`, all figures take turns in several rounds:
-the best says what the code costs, the median what it costs on this machine now.
+figure is what Python adds to the kernel's share, per second of CPU time. As in `benchmarks.micro`, all figures take
+turns in several rounds: the best says what the code costs, the median what it costs on this machine now.
 
 Small frames are 64 bytes of UDP over IPv4, read 64 at a time and received in runs of 64; a super-frame is 43 segments.
 """
@@ -205,13 +205,13 @@ def bursts() -> dict[str, Burst]:
 
 
 def measure(rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Wire frames per second of each figure, one value per round; a round gives each about `seconds`."""
+    """Wire frames per second of CPU time, one value per round; a round gives each figure about `seconds`."""
     todo = bursts()
     samples: dict[str, list[float]] = {name: [] for name in todo}
     for _ in range(rounds):
         for name, burst in todo.items():
-            frames, begun = 0, time.perf_counter()
-            while (spent := time.perf_counter() - begun) < seconds:
+            frames, begun = 0, time.process_time()
+            while (spent := time.process_time() - begun) < seconds:
                 frames += burst()
             samples[name].append(frames / spent)
     return samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -403,7 +404,7 @@ def test_peers_ports_and_policy_void_decisions() -> None:
     t, port, far = table(), LocalPort("p", None, 8), peer(1)
     src, dst = t.learn(mac(1), port, 0.0), t.learn(mac(2), far, 0.0)
     assert src is not None and dst is not None
-    changes = (
+    changes: tuple[Callable[[], None], ...] = (
         lambda: t.set_peers([far], 1, {"192.0.2.1": far}),
         lambda: t.add_port(LocalPort("q", None, 8)),
         t.changed,

@@ -108,7 +108,7 @@ def wire_count(data: bytes) -> int:
     if not kind:
         return 1
     headers = start + (8 if kind == UDP_L4 else (data[10 + start + 12] >> 4) * 4)
-    return max(1, -(-(len(data) - 10 - headers) // gso_size))
+    return max(1, -(-(len(data) - 10 - int(headers)) // int(gso_size)))
 
 
 def finish(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.dataplane.conftest import VNI, Duo
-from tests.dataplane.fabric import Fabric
+from tests.dataplane.fabric import CablePort, Fabric, Host
 from tests.dataplane.frames import (
     ARP,
     BROADCAST,
@@ -30,6 +30,7 @@ from tests.dataplane.frames import (
     wire_count,
 )
 from vxswitch.dataplane.encap import BURST_FRAMES
+from vxswitch.model import Vtep
 
 FOUR, SIX = ("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")
 
@@ -165,7 +166,7 @@ def test_r16_r17_one_flow_has_one_source_port_both_ways(known: Duo) -> None:
     ports: dict[int, set[int]] = {}
     for n, tos, size in itertools.product(range(64), (0, 2), (1, 700)):
         known.pa.send(to_b(udp(*FOUR, 1000 + n, 53, bytes(size), tos=tos), IP4))
-        known.pb.send(ethernet(mac(1), mac(2), IP4, udp(*reversed(FOUR), 53, 1000 + n, bytes(size), tos=tos)))
+        known.pb.send(ethernet(mac(1), mac(2), IP4, udp(*FOUR[::-1], 53, 1000 + n, bytes(size), tos=tos)))
     known.fabric.run()
     for datagram in known.fabric.sent:
         ends = struct.unpack_from("!HH", datagram.payload, 8 + 14 + 20)
@@ -238,7 +239,7 @@ def test_ecn_goes_out_and_dscp_only_if_asked(
 
 def test_r04_flooding_is_one_copy_per_vtep_and_per_port_and_none_back(fabric: Fabric) -> None:
     hosts = [fabric.host() for _ in range(4)]
-    ports = {}
+    ports: dict[Host, list[CablePort]] = {}
     for host in hosts:
         host.network(VNI)
         ports[host] = [host.port(VNI, mac(10 * len(ports) + n)) for n in range(3)]
@@ -340,3 +341,26 @@ def test_a_mac_that_stays_elsewhere_is_not_kept_alive_from_here(known: Duo) -> N
         known.fabric.run()
     assert (row.hop, row.seen) == (there, seen)
     assert len(known.pb.got()) == 3
+
+
+def test_a_full_table_refuses_to_learn_and_never_to_forward(known: Duo) -> None:
+    """A port's share is a bound against that port: what it sends still arrives, uncached, and others keep learning."""
+    greedy = known.a.port(VNI, max_macs=2)
+    frames = [ethernet(mac(2), mac(100 + n), IP4, udp(*FOUR, 1, 2, b"")) for n in range(5)]
+    for frame in frames * 2:
+        greedy.send(frame)
+    known.pa.send(ethernet(mac(2), mac(50), ARP, b""))
+    known.fabric.run()
+    assert known.pb.got().count(frames[4]) == 2 and not known.a.drops()
+    assert {m for m, row in known.ta.rows.items() if row.hop is greedy} == {mac(100), mac(101)}
+    assert mac(50) in known.ta.rows
+    assert known.a.stats.fdb_refused == 2 * 3
+    assert len(greedy.flows) == 2
+
+
+def test_r15_each_peer_has_its_own_port(known: Duo) -> None:
+    known.ta.install(mac(8), known.a.fdb.peer(Vtep("192.0.2.77", 8472)), "static", 0.0)
+    known.pa.send(ethernet(mac(8), mac(1), 0x1234))
+    known.pa.send(to_b(b""))
+    known.fabric.run()
+    assert [d.target for d in known.fabric.sent] == [("192.0.2.77", 8472), ("192.0.2.2", 4789)]

@@ -19,6 +19,8 @@ from vxswitch.dataplane.underlay import Receiver
 from vxswitch.fdb import Peer, Table
 from vxswitch.model import PortSpec, Vtep
 
+pytestmark = pytest.mark.root
+
 VNI = 7
 Pair = tuple[Namespace, Namespace]
 OUTER4, OUTER6 = (ONE4, TWO4), (ONE6, TWO6)

@@ -20,6 +20,8 @@ from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, LocalPort, Table
 from vxswitch.model import PortSpec, Vtep
 
+pytestmark = pytest.mark.root
+
 VNI = 7
 
 

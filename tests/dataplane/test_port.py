@@ -17,6 +17,8 @@ from vxswitch.dataplane.port import TapPort
 from vxswitch.fdb import Table
 from vxswitch.model import PortSpec
 
+pytestmark = pytest.mark.root
+
 FRAME = plain(ethernet(mac(2), mac(1), 0x1234, b"data" * 20))
 
 
@@ -61,11 +63,9 @@ def test_a_frame_goes_in_and_another_comes_out(tap: tuple[Namespace, TapPort]) -
 def test_an_interface_that_is_down_costs_frames_and_nothing_else(tap: tuple[Namespace, TapPort]) -> None:
     one, port = tap
     one.ip("link", "set", "t0", "down")
-    assert port.write(memoryview(FRAME)) == Drop.PORT_DOWN
-    assert port.state == "down"
+    assert (port.write(memoryview(FRAME)), port.state) == (Drop.PORT_DOWN, "down")
     one.ip("link", "set", "t0", "up")
-    assert port.write(memoryview(FRAME)) == ALIVE
-    assert port.state == "up"
+    assert (port.write(memoryview(FRAME)), port.state) == (ALIVE, "up")
 
 
 def test_a_vnet_header_that_the_kernel_refuses_is_the_frames_fault(tap: tuple[Namespace, TapPort]) -> None:
@@ -81,8 +81,7 @@ def test_a_device_that_vanishes_is_gone_for_reads_and_writes(tap: tuple[Namespac
     until(lambda: port.read(room) == -1, "the end of the device")
     assert port.state == "gone"
     port.state = "up"
-    assert port.write(memoryview(FRAME)) == Drop.PORT_GONE
-    assert port.state == "gone"
+    assert (port.write(memoryview(FRAME)), port.state) == (Drop.PORT_GONE, "gone")
 
 
 def test_a_full_queue_is_busy() -> None:

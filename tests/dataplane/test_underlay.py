@@ -20,6 +20,8 @@ from vxswitch.dataplane.underlay import PLAIN_SECONDS, Underlay
 from vxswitch.model import Vtep
 from vxswitch.offload.arena import Arena, Run
 
+pytestmark = pytest.mark.root
+
 Pair = tuple[Namespace, Namespace]
 FOUR, SIX = (ONE4, TWO4), (ONE6, TWO6)
 families = pytest.mark.parametrize("ends", [FOUR, SIX], ids=["ipv4", "ipv6"])

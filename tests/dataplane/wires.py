@@ -51,7 +51,7 @@ def path(underlay: Underlay, vtep: Vtep, entropy: int = 0) -> Path:
 
 def send(underlay: Underlay, way: Path, frames: list[bytes], tos: int = 0, now: float = 0.0) -> None:
     """Send a run as the way out of a port would: the first gives the size, the last may be shorter."""
-    way.frames.extend(map(memoryview, frames))  # type: ignore[arg-type]
+    way.frames.extend(map(memoryview, frames))
     way.size, way.total, way.tos = len(frames[0]), sum(map(len, frames)), tos
     underlay.send_run(way, now)
 
