@@ -261,7 +261,7 @@ def overflow(duo: Duo) -> Host:
     (receiver,) = duo.a.underlay.receivers.values()
     wire = duo.fabric.wires[receiver.vtep.sockaddr]
     wire.lost = 0xFFFFFFFE
-    receiver.poll()
+    receiver.lost()
     duo.a.underlay.counts.by_reason[Drop.UNDERLAY_OVERFLOW] = 0
     wire.lost = 2
     duo.a.underlay.poll()

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 import uvloop
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.packet import Raw
 
 from tests.dataplane.wires import ONE4, ONE6, TWO4, TWO6, datagrams, path, plain, runs, send, sniffed, sniffer, underlay
 from tests.kernel.namespaces import Namespace, until
@@ -328,3 +331,22 @@ def test_what_the_receive_buffer_could_not_take_is_counted(one: Namespace) -> No
             assert receiver.recv_run()
         made.poll()
         assert made.counts.by_reason[Drop.UNDERLAY_OVERFLOW] == overflow, "a paced run loses nothing"
+
+
+def test_R20_R21_a_wrong_outer_checksum_is_dropped_and_counted_by_its_name(one: Namespace) -> None:
+    """The kernel drops it, and its socket count does not say why: it must not pass for a full receive buffer."""
+
+    def send_wrong(to: str, version: type[IP] | type[IPv6], domain: int) -> None:
+        with socket.socket(domain, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for size in (22, 64, 1000):  # the kernel judges short ones at once, long ones as they are read
+                packet = version(src=to, dst=to) / UDP(sport=50000, dport=4789, chksum=0x1234) / Raw(bytes(size))
+                raw.sendto(bytes(packet), (to, 0))
+
+    for to, version, domain in (("127.0.0.1", IP, socket.AF_INET), ("::1", IPv6, socket.AF_INET6)):
+        with underlay(one, Vtep(to)) as made:
+            (receiver,) = made.receivers.values()
+            one.call(made.poll)
+            one.call(lambda to=to, version=version, domain=domain: send_wrong(to, version, domain))
+            assert not receiver.recv_run()
+            one.call(made.poll)
+            assert made.counts.as_dict(zeros=False) == {"bad_outer_checksum": 3}

@@ -66,7 +66,6 @@ class Plane:
         opened, gone = self.underlay.set_vteps(list(vteps))
         for receiver in gone:
             self._remove_reader(receiver.sock.fileno())
-            receiver.poll()
             self._received += receiver.frames
             receiver.close()
         for receiver in opened:
@@ -135,7 +134,7 @@ class Plane:
         ports = self.ports.values()
         received = self._received + sum(r.frames for r in self.underlay.receivers.values())
         lost = self.underlay.counts.by_reason
-        received += lost[Drop.UNDERLAY_OVERFLOW] + lost[Drop.STRAY_DATAGRAM]
+        received += lost[Drop.UNDERLAY_OVERFLOW] + lost[Drop.BAD_OUTER_CHECKSUM] + lost[Drop.STRAY_DATAGRAM]
         offered = received + self._retired_rx + sum(p.rx_frames for p in ports)
         delivered = self.underlay.sent + self._retired_tx + sum(p.tx_frames for p in ports)
         return offered, delivered

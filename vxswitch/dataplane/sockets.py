@@ -149,3 +149,18 @@ def meminfo_drops(sock: socket.socket) -> int:
     if len(data) < cmsg.MEMINFO.size:
         return 0
     return int(cmsg.MEMINFO.unpack(data)[cmsg.SK_MEMINFO_DROPS])
+
+
+def checksum_errors() -> int:
+    """UDP datagrams with a wrong checksum that this network namespace has received so far (snmp_counter.rst)."""
+    names, values = (line.split() for line in _read("/proc/thread-self/net/snmp") if line.startswith("Udp:"))
+    v6 = [line.split()[1] for line in _read("/proc/thread-self/net/snmp6") if line.startswith("Udp6InCsumErrors")]
+    return int(values[names.index("InCsumErrors")]) + sum(map(int, v6))
+
+
+def _read(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.readlines()
+    except FileNotFoundError:  # no IPv6
+        return []

@@ -26,6 +26,7 @@ from vxswitch.dataplane.sockets import (
     RECEIVE_HEADROOM,
     SourcePorts,
     UnderlayOptions,
+    checksum_errors,
     max_segments,
     meminfo_drops,
     receive_socket,
@@ -99,12 +100,12 @@ class Receiver:
             run.count = 0
         return True
 
-    def poll(self) -> None:
-        """Fetch the kernel's count of datagrams that found the receive buffer full."""
+    def lost(self) -> int:
+        """Datagrams that the kernel dropped at this socket since it was asked last: no room, or a wrong checksum."""
         drops = meminfo_drops(self.sock)
         lost = (drops - self._drops) & 0xFFFFFFFF
         self._drops = drops
-        self.counts.by_reason[Drop.UNDERLAY_OVERFLOW] += lost
+        return lost
 
     def close(self) -> None:
         """Close the socket."""
@@ -124,12 +125,14 @@ class Underlay:
         self._pools: dict[int, SourcePorts] = {}  # by address family; the first VTEP of each family sends
         self._paths: dict[tuple[Peer, int], Path] = {}
         self._segment: dict[tuple[int, int, int], list[cmsg.ControlMessage]] = {}
+        self._checksum_errors = checksum_errors()
         self.max_segments = max_segments(os.uname().release)
 
     # -- sockets -------------------------------------------------------------------------------------------------
 
     def set_vteps(self, vteps: list[Vtep]) -> tuple[list[Receiver], list[Receiver]]:
         """Be these VTEPs: returns (opened, closed) receivers. OSError from bind; then nothing has changed."""
+        self.poll()  # what a receiver that goes has lost is counted, too
         fresh: list[Receiver] = []
         pools: dict[int, SourcePorts] = {}
         try:
@@ -170,9 +173,17 @@ class Underlay:
         self.epoll.close()
 
     def poll(self) -> None:
-        """Cold housekeeping: what only the kernel counts."""
-        for receiver in self.receivers.values():
-            receiver.poll()
+        """Cold housekeeping: what only the kernel counts.
+
+        A wrong checksum is counted for the whole namespace, and at the socket, too, if it was found there (payloads
+        over 68 bytes: net/ipv4/udp.c, CHECKSUM_BREAK). What else a socket dropped found its buffer full.
+        """
+        lost = sum(receiver.lost() for receiver in self.receivers.values())
+        errors = checksum_errors()
+        wrong = errors - self._checksum_errors
+        self._checksum_errors = errors
+        self.counts.by_reason[Drop.BAD_OUTER_CHECKSUM] += wrong
+        self.counts.by_reason[Drop.UNDERLAY_OVERFLOW] += max(0, lost - wrong)
 
     # -- the way out ---------------------------------------------------------------------------------------------
 
