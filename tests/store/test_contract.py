@@ -64,6 +64,15 @@ async def test_leases_are_told_of_fellow_members_once_they_can_be_trusted(anywhe
     assert all(0 < left <= FAST.lease for left in one.leases.seconds_left.values())
 
 
+async def test_timers_change_from_the_next_heartbeat_on(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    await anywhere.member("two", VNI)
+    await until(lambda: one.leases and one.leases.trusted and one.live() == {"one", "two"})
+    one.store.retime(60.0, FAST.beat, 120.0)
+    await until(lambda: one.leases and one.leases.seconds_left["one"] > 10 * FAST.lease)
+    assert one.leases and not one.leases.trusted, "our own lease has not been held for as long as others' now last"
+
+
 async def test_who_closes_with_leave_is_out_at_once_and_keeps_rows_and_membership(anywhere: World) -> None:
     one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
     await two.attach(VNI, 2)

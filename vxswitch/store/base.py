@@ -101,6 +101,10 @@ class Store(Protocol):
         """Stop. ``leave``: take the lease back (peers suspend us at once); rows and membership stay."""
         ...
 
+    def retime(self, lease: float, beat: float, grace: float) -> None:
+        """Other timers (seconds) from the next heartbeat on."""
+        ...
+
     def events(self) -> AsyncIterator[Event]:
         """The events of all joined VNIs, see the head of this file. One consumer."""
         ...

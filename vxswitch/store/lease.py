@@ -15,13 +15,13 @@ class OwnLease:
     """See the head of this file."""
 
     def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+        self.rules = rules
         self._since: float | None = None
         self._last = 0.0
 
     def renewed(self, now: float, *, anew: bool) -> None:
         """A heartbeat succeeded; ``anew``: the lease had run out, or was never held."""
-        if self._since is None or anew or now - self._last > self._rules.lease:
+        if self._since is None or anew or now - self._last > self.rules.lease:
             self._since = now
         self._last = now
 
@@ -31,13 +31,13 @@ class OwnLease:
 
     def trusted(self, now: float) -> bool:
         """Whether others may be judged by their leases."""
-        return self._held_for(now) >= self._rules.lease
+        return self._held_for(now) >= self.rules.lease
 
     def may_reap(self, now: float) -> bool:
         """Whether rows of nodes that have been dead for the grace period may be deleted by us."""
-        return self._held_for(now) >= max(self._rules.grace, self._rules.lease)
+        return self._held_for(now) >= max(self.rules.grace, self.rules.lease)
 
     def _held_for(self, now: float) -> float:
-        if self._since is None or now - self._last > self._rules.lease:
+        if self._since is None or now - self._last > self.rules.lease:
             return -1.0
         return now - self._since

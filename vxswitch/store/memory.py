@@ -56,6 +56,10 @@ class MemoryStore:
         """How the hub answered last."""
         return self._status
 
+    def retime(self, lease: float, beat: float, grace: float) -> None:
+        """See base.py; all nodes of a hub share its rules."""
+        self._hub.rules = self._lease.rules = replace(self._hub.rules, lease=lease, beat=beat, grace=grace)
+
     async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
         """Attach to the hub and beat once."""
         self._node, self._reassert = check_node(node), reassert

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 
 from vxswitch.errors import NotFoundError, StoreUnavailableError, UsageError
 from vxswitch.model import Event, NetworkRecord, NodeRecord, check_vni, format_mac
@@ -59,6 +60,10 @@ class RedisStore:
     def status(self) -> StoreStatus:
         """How the store is, from memory."""
         return self._state.status
+
+    def retime(self, lease: float, beat: float, grace: float) -> None:
+        """See base.py."""
+        self._state.rules = self._state.lease.rules = replace(self._state.rules, lease=lease, beat=beat, grace=grace)
 
     async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
         """Begin to connect in the background; UsageError if the node's record cannot stand in the store."""

@@ -33,6 +33,9 @@ class StaticStore:
         """State ``static``."""
         return self._status
 
+    def retime(self, lease: float, beat: float, grace: float) -> None:
+        """Nothing here has a lease."""
+
     async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
         """Note who we are."""
         self._node = node

@@ -232,14 +232,13 @@ class Switch:
         except VxswitchError as error:
             log.error("SIGHUP: nothing has changed: %s", error)
             return
-        before, self.config = self.config, fresh
+        self.config = fresh
         rooms = self.rooms
         logs.set_level(fresh.log.level)
         rooms.peers.grace = fresh.timers.grace
         refused += await rooms.joining.reload(fresh.joined, fresh.networks, fresh.underlay.peers)
         rooms.ports.relimit(fresh.limits)
-        if (before.timers.lease, before.timers.beat) != (fresh.timers.lease, fresh.timers.beat):
-            refused.append("timers.lease and timers.beat")
+        rooms.store.retime(fresh.timers.lease, fresh.timers.beat, fresh.timers.grace)
         for key in refused:
             log.error("SIGHUP: %s cannot change while the switch runs: left as it was", key)
         log.info("SIGHUP: configuration read again")
