@@ -12,7 +12,9 @@ import random
 import re
 import select
 import socket
+from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vxswitch.model import Vtep
 from vxswitch.wire import cmsg
@@ -151,11 +153,22 @@ def meminfo_drops(sock: socket.socket) -> int:
     return int(cmsg.MEMINFO.unpack(data)[cmsg.SK_MEMINFO_DROPS])
 
 
-def checksum_errors() -> int:
-    """UDP datagrams with a wrong checksum that this network namespace has received so far (snmp_counter.rst)."""
-    names, values = (line.split() for line in _read("/proc/thread-self/net/snmp") if line.startswith("Udp:"))
-    v6 = [line.split()[1] for line in _read("/proc/thread-self/net/snmp6") if line.startswith("Udp6InCsumErrors")]
-    return int(values[names.index("InCsumErrors")]) + sum(map(int, v6))
+class UdpLosses(NamedTuple):
+    """Datagrams that a network namespace has lost on receipt: of a wrong checksum; for want of room or memory."""
+
+    checksum: int
+    room: int
+
+
+def udp_losses() -> UdpLosses:
+    """Of both address families, since the namespace was made (snmp_counter.rst)."""
+    names, values = (line.split()[1:] for line in _read("/proc/thread-self/net/snmp") if line.startswith("Udp:"))
+    counts = Counter(dict(zip(names, map(int, values), strict=True)))
+    for line in _read("/proc/thread-self/net/snmp6"):
+        name, value = line.split()
+        if name.startswith("Udp6"):
+            counts[name.removeprefix("Udp6")] += int(value)
+    return UdpLosses(counts["InCsumErrors"], counts["RcvbufErrors"] + counts["MemErrors"])
 
 
 def _read(path: str) -> list[str]:

@@ -26,10 +26,10 @@ from vxswitch.dataplane.sockets import (
     RECEIVE_HEADROOM,
     SourcePorts,
     UnderlayOptions,
-    checksum_errors,
     max_segments,
     meminfo_drops,
     receive_socket,
+    udp_losses,
 )
 from vxswitch.fdb import Peer
 from vxswitch.model import Vtep
@@ -125,7 +125,9 @@ class Underlay:
         self._pools: dict[int, SourcePorts] = {}  # by address family; the first VTEP of each family sends
         self._paths: dict[tuple[Peer, int], Path] = {}
         self._segment: dict[tuple[int, int, int], list[cmsg.ControlMessage]] = {}
-        self._checksum_errors = checksum_errors()
+        self._losses = udp_losses()  # of the namespace, when it was looked at last
+        self._no_room = 0  # in the namespace, while we had receivers
+        self._lost = 0  # datagrams that our receivers dropped, for whatever reason
         self.max_segments = max_segments(os.uname().release)
 
     # -- sockets -------------------------------------------------------------------------------------------------
@@ -133,6 +135,7 @@ class Underlay:
     def set_vteps(self, vteps: list[Vtep]) -> tuple[list[Receiver], list[Receiver]]:
         """Be these VTEPs: returns (opened, closed) receivers. OSError from bind; then nothing has changed."""
         self.poll()  # what a receiver that goes has lost is counted, too
+        self._losses = self._losses if self.receivers else udp_losses()
         fresh: list[Receiver] = []
         pools: dict[int, SourcePorts] = {}
         try:
@@ -176,14 +179,16 @@ class Underlay:
         """Cold housekeeping: what only the kernel counts.
 
         A wrong checksum is counted for the whole namespace, and at the socket, too, if it was found there (payloads
-        over 68 bytes: net/ipv4/udp.c, CHECKSUM_BREAK). What else a socket dropped found its buffer full.
+        over 68 bytes: net/ipv4/udp.c, CHECKSUM_BREAK). A full buffer is counted at both. The counters are read one
+        after the other, so sums since the start are compared, not what was added since the last time.
         """
-        lost = sum(receiver.lost() for receiver in self.receivers.values())
-        errors = checksum_errors()
-        wrong = errors - self._checksum_errors
-        self._checksum_errors = errors
-        self.counts.by_reason[Drop.BAD_OUTER_CHECKSUM] += wrong
-        self.counts.by_reason[Drop.UNDERLAY_OVERFLOW] += max(0, lost - wrong)
+        if not self.receivers:
+            return
+        self._lost += sum(receiver.lost() for receiver in self.receivers.values())
+        before, self._losses = self._losses, udp_losses()
+        self._no_room += self._losses.room - before.room
+        self.counts.by_reason[Drop.BAD_OUTER_CHECKSUM] += self._losses.checksum - before.checksum
+        self.counts.by_reason[Drop.UNDERLAY_OVERFLOW] = min(self._lost, self._no_room)
 
     # -- the way out ---------------------------------------------------------------------------------------------
 
