@@ -18,7 +18,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vxswitch.counters import ALIVE, Counts, Drop
 from vxswitch.dataplane import meanings
@@ -43,6 +43,9 @@ _MAX_ERRORS = 1024  # drained at once; an error queue is bounded by the receive 
 _ATTEMPTS = 4  # another peer's errors may still be coming in between a drain and the send after it
 
 
+OpenReceiver = Callable[[Vtep, UnderlayOptions], socket.socket]
+
+
 class Path:
     """One VTEP by one source port, and the run that gathers for it. ``frames`` are views borrowed from the burst."""
 
@@ -64,9 +67,9 @@ class Path:
 class Receiver:
     """One local VTEP's receiving socket and the run that it fills."""
 
-    def __init__(self, vtep: Vtep, options: UnderlayOptions, counts: Counts) -> None:
+    def __init__(self, vtep: Vtep, options: UnderlayOptions, counts: Counts, sock: socket.socket) -> None:
         self.vtep = vtep
-        self.sock = receive_socket(vtep, options)
+        self.sock = sock
         self.arena = Arena(RECEIVE_HEADROOM + DATAGRAM_ARENA)
         self.run = Run(self.arena)
         self.address = ""
@@ -113,10 +116,14 @@ class Receiver:
 
 
 class Underlay:
-    """All sockets of this node's VTEPs. ``counts`` are the drops on the underlay's side of the switch."""
+    """All sockets of this node's VTEPs. ``counts`` are the drops on the underlay's side of the switch.
 
-    def __init__(self, options: UnderlayOptions) -> None:
+    ``open_receiver`` gives the receiving socket of a VTEP, which is the Underlay's from then on; OSError from bind.
+    """
+
+    def __init__(self, options: UnderlayOptions, open_receiver: OpenReceiver = receive_socket) -> None:
         self.options = options
+        self._open_receiver = open_receiver
         self.counts = Counts()
         self.receivers: dict[Vtep, Receiver] = {}
         self.sent = 0  # datagrams
@@ -138,7 +145,8 @@ class Underlay:
         try:
             for vtep in vteps:
                 if vtep not in self.receivers:
-                    fresh.append(Receiver(vtep, self.options, self.counts))
+                    sock = self._open_receiver(vtep, self.options)
+                    fresh.append(Receiver(vtep, self.options, self.counts, sock))
                 if vtep.family not in pools:
                     old = self._pools.get(vtep.family)
                     same = old is not None and old.address == vtep.address
