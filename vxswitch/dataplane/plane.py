@@ -16,7 +16,7 @@ from vxswitch.dataplane.encap import Encap
 from vxswitch.dataplane.flow import FlowCache
 from vxswitch.dataplane.kernel_cut import Door
 from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort
-from vxswitch.dataplane.sockets import UnderlayOptions, receive_socket
+from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.dataplane.trace import Stage, trace, trace_in
 from vxswitch.dataplane.underlay import OpenReceiver, Receiver, Underlay
 from vxswitch.fdb import Fdb, LocalPort
@@ -39,7 +39,7 @@ class Plane:
         remove_reader: Callable[[int], object],
         on_port_gone: Callable[[LocalPort], None],
         on_bug: Callable[[Exception], None],
-        open_receiver: OpenReceiver = receive_socket,
+        open_receiver: OpenReceiver | None = None,
     ) -> None:
         self.fdb = fdb
         self.clock = clock

@@ -119,11 +119,12 @@ class Underlay:
     """All sockets of this node's VTEPs. ``counts`` are the drops on the underlay's side of the switch.
 
     ``open_receiver`` gives the receiving socket of a VTEP, which is the Underlay's from then on; OSError from bind.
+    None: a socket of its own.
     """
 
-    def __init__(self, options: UnderlayOptions, open_receiver: OpenReceiver = receive_socket) -> None:
+    def __init__(self, options: UnderlayOptions, open_receiver: OpenReceiver | None = None) -> None:
         self.options = options
-        self._open_receiver = open_receiver
+        self._open_receiver = open_receiver or receive_socket
         self.counts = Counts()
         self.receivers: dict[Vtep, Receiver] = {}
         self.sent = 0  # datagrams
