@@ -124,7 +124,7 @@ class Underlay:
 
     def __init__(self, options: UnderlayOptions, open_receiver: OpenReceiver | None = None) -> None:
         self.options = options
-        self._open_receiver = open_receiver or receive_socket
+        self._open_receiver = open_receiver
         self.counts = Counts()
         self.receivers: dict[Vtep, Receiver] = {}
         self.sent = 0  # datagrams
@@ -143,10 +143,11 @@ class Underlay:
         self.poll()  # what a receiver that goes has lost is counted, too
         fresh: list[Receiver] = []
         pools: dict[int, SourcePorts] = {}
+        open_receiver = self._open_receiver or receive_socket
         try:
             for vtep in vteps:
                 if vtep not in self.receivers:
-                    sock = self._open_receiver(vtep, self.options)
+                    sock = open_receiver(vtep, self.options)
                     fresh.append(Receiver(vtep, self.options, self.counts, sock))
                 if vtep.family not in pools:
                     old = self._pools.get(vtep.family)
