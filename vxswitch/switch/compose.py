@@ -153,7 +153,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
 def _make_ports(
     config: Config,
     state: StateDir,
-    plane: LivePlane,
+    plane: Plane,
     store: Store,
     networks: Networks,
     joining: Joining,

@@ -1,6 +1,6 @@
 """The life of the process: configuration in, ``ready`` on stdout, frames until a signal, and nothing half-started.
 
-    start   state directory locked -> workers, VTEPs, control sockets ours -> store begins -> networks and ports -> ready
+    start   state directory locked -> workers, VTEPs and control sockets -> store begins -> networks and ports -> ready
     run     tasks: the store's events, claims, networks to settle; timers: ageing, housekeeping
     SIGHUP  the configuration is read again; what may change while frames flow does, the rest is named
     end     SIGTERM, SIGINT: the lease is given up, rows and TAPs stay (--purge: they go); 1 if a task cannot live
