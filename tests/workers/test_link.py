@@ -105,3 +105,10 @@ async def test_the_end_is_told_once(ends: tuple[End, End]) -> None:
     assert two.got == [NetworkGone(1)] and len(two.ended) == 1 and not one.ended
     two.link.send(NetworkGone(2))
     assert len(two.ended) == 1
+
+
+async def test_a_message_that_makes_no_sense_is_the_end(ends: tuple[End, End]) -> None:
+    one, two = ends
+    one.link.sock.send(b"\xc1")
+    await until(lambda: bool(two.ended))
+    assert two.ended[0].startswith("it makes no sense") and not two.got

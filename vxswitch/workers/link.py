@@ -117,7 +117,14 @@ class Link(Generic[M]):
             if not size:
                 self._end("it has closed its end")
                 return
-            self._on_message(self._decode(self._room[:size]), _descriptors(ancillary))
+            fds = _descriptors(ancillary)
+            try:
+                message = self._decode(self._room[:size])
+            except msgspec.DecodeError as error:
+                _close(fds)
+                self._end(f"it makes no sense: {error}")
+                return
+            self._on_message(message, fds)
             if self.sock.fileno() < 0:
                 return
 
