@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -253,12 +255,37 @@ def test_a_learned_mac_stays_while_it_sends_and_ages_after(lab: Lab) -> None:
     until(lambda: mac not in rows(world.switches[1]), DEADLINE, "the MAC to age")
 
 
+def test_what_the_kernel_lost_at_a_workers_socket_is_counted(lab: Lab) -> None:
+    """The main process holds every socket of the group, and asks for all of them."""
+    world = flooding(lab, "--set", "underlay.receive_buffer=65536")
+    one, _ = world.containers
+    assert ping(one, "10.9.0.2")
+    switch = world.switches[1]
+    (worker,) = children(switch.pid)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        one.run([sys.executable, "-c", SEND_MANY])
+        until(lambda: switch.vx("drops", "--json")["underlay_overflow"] > 0, DEADLINE, "a loss to be counted")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    world.settled()
+
+
+SEND_MANY = """
+import socket
+socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(40)]
+for _ in range(100):
+    for sock in socks:
+        sock.sendto(bytes(1000), ("10.9.0.2", 9))
+"""
+
+
 def test_a_lost_worker_is_the_end_with_a_clear_line(lab: Lab) -> None:
     world = make(lab, "--store", "static:", hosts=1)
     switch = world.switches[0]
     (worker,) = children(switch.pid)
     assert switch._process is not None
-    subprocess.run(["kill", "-KILL", str(worker)], check=True)
+    os.kill(worker, signal.SIGKILL)
     assert switch._process.wait(DEADLINE) == 1
     assert f"worker 1 (process {worker}) is lost: killed by signal 9: ending the switch" in switch.stderr_tail()
 

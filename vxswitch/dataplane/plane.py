@@ -40,12 +40,13 @@ class Plane:
         on_port_gone: Callable[[LocalPort], None],
         on_bug: Callable[[Exception], None],
         open_receiver: OpenReceiver | None = None,
+        leads: bool = True,
     ) -> None:
         self.fdb = fdb
         self.clock = clock
         self.stats = Stats()
         self.ports: dict[str, TapPort] = {}
-        self.underlay = Underlay(options, open_receiver)
+        self.underlay = Underlay(options, open_receiver, leads=leads)
         self.encap = Encap(self.underlay, self.stats, copy_dscp=options.copy_dscp)
         self.decap = Decap(fdb, self.underlay.counts, self.stats, strict_reserved=options.strict_reserved)
         self.retired = Counts()  # of ports that are gone

@@ -70,6 +70,7 @@ class Receiver:
     def __init__(self, vtep: Vtep, options: UnderlayOptions, counts: Counts, sock: socket.socket) -> None:
         self.vtep = vtep
         self.sock = sock
+        self.sisters: list[socket.socket] = []
         self.arena = Arena(RECEIVE_HEADROOM + DATAGRAM_ARENA)
         self.run = Run(self.arena)
         self.address = ""
@@ -104,8 +105,11 @@ class Receiver:
         return True
 
     def lost(self) -> int:
-        """Datagrams that the kernel dropped at this socket since it was asked last: no room, or a wrong checksum."""
-        drops = meminfo_drops(self.sock)
+        """Datagrams that the kernel dropped at this socket since it was asked last: no room, or a wrong checksum.
+
+        And at its ``sisters``, which other processes read.
+        """
+        drops = sum(map(meminfo_drops, (self.sock, *self.sisters)))
         lost = (drops - self._drops) & 0xFFFFFFFF
         self._drops = drops
         return lost
@@ -119,12 +123,15 @@ class Underlay:
     """All sockets of this node's VTEPs. ``counts`` are the drops on the underlay's side of the switch.
 
     ``open_receiver`` gives the receiving socket of a VTEP, which is the Underlay's from then on; OSError from bind.
-    None: a socket of its own.
+    None: a socket of its own. ``leads`` False: another process counts what the kernel loses.
     """
 
-    def __init__(self, options: UnderlayOptions, open_receiver: OpenReceiver | None = None) -> None:
+    def __init__(
+        self, options: UnderlayOptions, open_receiver: OpenReceiver | None = None, *, leads: bool = True
+    ) -> None:
         self.options = options
         self._open_receiver = open_receiver
+        self._leads = leads
         self.counts = Counts()
         self.receivers: dict[Vtep, Receiver] = {}
         self.sent = 0  # datagrams
@@ -188,6 +195,8 @@ class Underlay:
         A wrong checksum is counted for the whole namespace, and at the socket, too, if it was found there (payloads
         over 68 bytes: net/ipv4/udp.c, CHECKSUM_BREAK). What else a socket dropped found its buffer full.
         """
+        if not self._leads:
+            return
         lost = sum(receiver.lost() for receiver in self.receivers.values())
         errors = checksum_errors()
         wrong = errors - self._checksum_errors

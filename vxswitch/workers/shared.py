@@ -79,6 +79,8 @@ class SharedPlane(Plane):
             self._close_groups(set(self._groups) - before)
             raise
         self._close_groups(before - set(vteps))
+        for vtep, receiver in self.underlay.receivers.items():
+            receiver.sisters = self._groups[vtep]
         told = SetVteps([address(vtep) for vtep in vteps])
         for at, hand in enumerate(self._crew.hands):
             hand.link.send(told, [self._groups[vtep][at].fileno() for vtep in vteps])

@@ -98,6 +98,7 @@ class Worker:
             on_port_gone=self._on_port_gone,
             on_bug=self._on_bug,
             open_receiver=self._take_socket,
+            leads=False,
         )
         self._loop.call_later(HOUSEKEEPING, self._housekeeping)
         self._loop.call_later(self._seen_every, self._tell_seen)
