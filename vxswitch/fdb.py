@@ -7,7 +7,7 @@ A ``Row`` is never replaced while its MAC stays in the table, only changed; when
 So whoever keeps a Row (the decision caches of the data plane) sees every move by comparing ``row.hop``. Everything
 else that a cached decision depends on (policy, ports, peers) changes ``Table.generation``.
 
-Which row may replace which (``_may_replace``): static > given to a local port > claimed > learned. A learned row never
+Which row may replace which (``may_move``): static > given to a local port > claimed > learned. A learned row never
 masks a claimed one; between learned rows the later frame wins. Ageing counts from the last frame that a MAC *sent*.
 
 Bounds: ``max_macs`` learned and claimed rows per network, ``port.max_macs`` per local port. A full table takes a new
@@ -18,7 +18,7 @@ refuses to learn. Forwarding is never refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, Protocol
 
 from vxswitch.counters import Counts, Stats
 from vxswitch.model import Antispoof, Learning, Unknown, Vtep
@@ -95,6 +95,22 @@ class Row:
         self.stale = False
 
 
+class Watcher(Protocol):
+    """Who is told of every change that another copy of the tables must follow. Told that, not what: it looks."""
+
+    def network(self, table: Table) -> None:
+        """The table is new, or its policy or peers have changed."""
+        ...
+
+    def row(self, table: Table, mac: bytes) -> None:
+        """The row of this MAC is new, has moved or changed, or is gone."""
+        ...
+
+    def gone(self, table: Table) -> None:
+        """The network is no more."""
+        ...
+
+
 class Table:
     """One overlay network on this node: its rows, its flood list, its ports and its policy."""
 
@@ -128,6 +144,7 @@ class Table:
         self.senders: dict[str, Peer] = {}  # by address: who may send into this network
         self.learned: dict[Hop, dict[bytes, Row]] = {}
         self.on_local: Callable[[Table, Row, bool], None] | None = None  # (table, row, appeared)
+        self.watcher: Watcher | None = None
         self._sweep: list[bytes] = []  # what is left of this pass of ``age``
         self._slice = 0
 
@@ -153,7 +170,7 @@ class Table:
             return row
         if row.hop is hop:
             row.seen = now
-        elif self._may_move(row, hop):
+        elif self.may_move(row, hop):
             if hop.local and not self._make_room_behind(hop):
                 self.stats.fdb_refused += 1
                 return row
@@ -185,6 +202,8 @@ class Table:
             row.given = given
             self._move(row, hop, source, now)
         row.given, row.node, row.rev, row.flags, row.stale = given, node, rev, flags, stale
+        if self.watcher is not None:
+            self.watcher.row(self, mac)
         return row
 
     def withdraw(self, mac: bytes, *, tell: bool = True) -> Row | None:
@@ -195,6 +214,8 @@ class Table:
         self._forget(row)
         if tell and row.hop is not None and row.hop.local and self.on_local is not None:
             self.on_local(self, row, False)
+        if self.watcher is not None:
+            self.watcher.row(self, mac)
         row.hop = None
         return row
 
@@ -226,6 +247,8 @@ class Table:
     def changed(self) -> None:
         """Policy, ports or peers changed: cached decisions are void."""
         self.generation += 1
+        if self.watcher is not None:
+            self.watcher.network(self)
 
     def flush(self) -> int:
         """Forget every learned row that is not given to a port. Returns how many."""
@@ -254,7 +277,7 @@ class Table:
     def _ages(row: Row) -> bool:
         return not row.given and (row.source == "learned")
 
-    def _may_move(self, row: Row, hop: Hop) -> bool:
+    def may_move(self, row: Row, hop: Hop) -> bool:
         """A plain frame may move a learned row; and a *local* port's own frame moves a remote claimed one.
 
         (Local evidence outranks a stale remote row; the claim that follows decides. A static row stays. In control mode
@@ -287,6 +310,8 @@ class Table:
             self.learned.setdefault(hop, {})[row.mac] = row
         if hop.local and self.on_local is not None:
             self.on_local(self, row, True)
+        if self.watcher is not None:
+            self.watcher.row(self, row.mac)
 
     def _forget(self, row: Row) -> None:
         if row.hop is not None and (rows := self.learned.get(row.hop)) is not None:
@@ -329,19 +354,26 @@ class Fdb:
     def __init__(self) -> None:
         self.tables: dict[int, Table] = {}
         self.peers: dict[Vtep, Peer] = {}
+        self.watcher: Watcher | None = None
 
     def add(self, table: Table) -> Table:
         """A network begins to forward."""
         self.tables[table.vni] = table
+        if self.watcher is not None:
+            table.watcher = self.watcher
+            self.watcher.network(table)
         return table
 
     def remove(self, vni: int) -> None:
         """A network is no more; cached decisions about it are void."""
         table = self.tables.pop(vni, None)
         if table is not None:
+            table.watcher = None
             for mac in list(table.rows):
                 table.withdraw(mac, tell=False)
             table.changed()
+            if self.watcher is not None:
+                self.watcher.gone(table)
 
     def peer(self, vtep: Vtep, node: str | None = None, *, static: bool = False) -> Peer:
         """The one Peer object of a VTEP, made on first use."""

@@ -25,12 +25,12 @@ def test_every_option_reaches_the_switch(vx, served, tmp_path):
     words = (
         "run --node n --vtep 10.0.0.1 --vtep [fd00::1]:5 --store redis://h --cluster c --network blue=7 --network red "
         f"--peer 10.0.0.2 --learning control --socket {tmp_path}/s --state-dir {tmp_path}/d --metrics [::1]:9100 "
-        f"--purge --set timers.lease=2.5 --set networks.host_port=false --config {path}"
+        f"--workers 3 --purge --set timers.lease=2.5 --set networks.host_port=false --config {path}"
     )
     ran = vx(*words.split())
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     (config,) = served
-    assert (config.node.name, config.node.cluster) == ("n", "c")
+    assert (config.node.name, config.node.cluster, config.node.workers) == ("n", "c", 3)
     assert (str(config.node.socket), str(config.node.state_dir)) == (f"{tmp_path}/s", f"{tmp_path}/d")
     assert [str(vtep) for vtep in config.underlay.vteps] == ["10.0.0.1:4789", "[fd00::1]:5"]
     assert [str(vtep) for vtep in config.underlay.peers] == ["10.0.0.2:4789"]

@@ -80,10 +80,11 @@ def test_each_option_stands_for_its_key():
         socket="/s",
         state_dir="/d",
         metrics="127.0.0.1:1",
+        workers="2",
     )
     layers = from_command_line(options)
     assert {name: plain(table) for name, table in layers.sections.items()} == {
-        "node": {"name": "n", "state_dir": "/d", "cluster": "c", "socket": "/s"},
+        "node": {"name": "n", "state_dir": "/d", "cluster": "c", "workers": "2", "socket": "/s"},
         "underlay": {"vteps": ["10.0.0.1"], "peers": ["10.0.0.2", "10.0.0.3"]},
         "store": {"url": "static:"},
         "crypto": {"key_file": "k"},

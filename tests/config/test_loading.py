@@ -31,6 +31,7 @@ def test_every_default_of_the_interface():
             "cluster": "vxswitch",
             "socket": "/run/vxswitch/vxswitch.sock",
             "socket_group": None,
+            "workers": 1,
         },
         "underlay": {
             "vteps": [],

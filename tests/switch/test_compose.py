@@ -9,13 +9,14 @@ import pytest
 
 from vxswitch.config import CommandLine, Config, load
 from vxswitch.control.state import StateDir
+from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.port import TapPort
 from vxswitch.fdb import Table
 from vxswitch.model import PortSpec, Vtep
 from vxswitch.store.embedded import EmbeddedStore
 from vxswitch.store.redis import RedisStore
 from vxswitch.store.static import StaticStore
-from vxswitch.switch.compose import LivePlane, build, make_plane, make_store
+from vxswitch.switch.compose import build, make_plane, make_store
 from vxswitch.switch.door import OwnVteps
 
 OWN = OwnVteps((Vtep("127.0.0.1", 47890),), 1450)
@@ -64,7 +65,7 @@ def test_the_store_follows_from_its_url(tmp_path: Path, url: str, kind: type) ->
     assert type(make_store(configured(tmp_path, store=url))) is kind
 
 
-async def test_the_rooms_know_each_other(tmp_path: Path, plane: LivePlane) -> None:
+async def test_the_rooms_know_each_other(tmp_path: Path, plane: Plane) -> None:
     config = configured(tmp_path)
     state = StateDir(config.node.state_dir)
     built = build(config, state, OWN, plane, make_store(config))
@@ -84,7 +85,7 @@ def pipe() -> Iterator[int]:
     os.close(writing)
 
 
-async def test_limits_of_a_port_change_while_it_forwards(plane: LivePlane, pipe: int) -> None:
+async def test_limits_of_a_port_change_while_it_forwards(plane: Plane, pipe: int) -> None:
     table = plane.fdb.add(Table("red", 100, mtu=1450))
     first = PortSpec("p", 100, None, False, 64, 1000, 2000)
     port = plane.add_port(first, pipe)

@@ -27,6 +27,7 @@ def register(commands: Any) -> None:
     add("--key-file", metavar="FILE", help="not supported in this version")
     add("--state-dir", metavar="DIR", help="where the node keeps its id and ports (default: /var/lib/vxswitch/NODE)")
     add("--metrics", metavar="ADDR:PORT", help="serve Prometheus metrics there too")
+    add("--workers", metavar="N", help="processes that share the frames of this switch (default: 1)")
     add("--purge", action="store_true", help="at the end, release what this node claimed and remove its TAPs")
     add(
         "--set",

@@ -52,6 +52,7 @@ class CommandLine:
     socket: str | None = None
     state_dir: str | None = None
     metrics: str | None = None
+    workers: str | None = None
     purge: bool = False
     set: tuple[str, ...] = field(default=(), repr=False)
 
@@ -138,6 +139,7 @@ def from_command_line(options: CommandLine) -> Layers:
         ("--node", "node", "name", options.node),
         ("--state-dir", "node", "state_dir", options.state_dir),
         ("--cluster", "node", "cluster", options.cluster),
+        ("--workers", "node", "workers", options.workers),
         ("--socket", "node", "socket", options.socket),
         ("--vtep", "underlay", "vteps", list(options.vtep) or None),
         ("--peer", "underlay", "peers", list(options.peer) or None),

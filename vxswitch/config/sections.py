@@ -43,6 +43,7 @@ class Node(Section, frozen=True, kw_only=True):
     cluster: Annotated[str, NAME] = "vxswitch"
     socket: Annotated[Path, SOCKET] = Path("/run/vxswitch/vxswitch.sock")
     socket_group: str | None = None
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the frames
 
     @property
     def attach_socket(self) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vxswitch.counters import Counts, Drop, Stats
+from vxswitch.dataplane.bucket import Bucket
 from vxswitch.dataplane.decap import Decap
 from vxswitch.dataplane.encap import Encap
 from vxswitch.dataplane.flow import FlowCache
@@ -17,7 +18,7 @@ from vxswitch.dataplane.kernel_cut import Door
 from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.dataplane.trace import Stage, trace, trace_in
-from vxswitch.dataplane.underlay import Receiver, Underlay
+from vxswitch.dataplane.underlay import OpenReceiver, Receiver, Underlay
 from vxswitch.fdb import Fdb, LocalPort
 from vxswitch.model import PortSpec, Vtep
 
@@ -38,17 +39,19 @@ class Plane:
         remove_reader: Callable[[int], object],
         on_port_gone: Callable[[LocalPort], None],
         on_bug: Callable[[Exception], None],
+        open_receiver: OpenReceiver | None = None,
+        leads: bool = True,
     ) -> None:
         self.fdb = fdb
         self.clock = clock
         self.stats = Stats()
         self.ports: dict[str, TapPort] = {}
-        self.underlay = Underlay(options)
+        self.underlay = Underlay(options, open_receiver, leads=leads)
         self.encap = Encap(self.underlay, self.stats, copy_dscp=options.copy_dscp)
         self.decap = Decap(fdb, self.underlay.counts, self.stats, strict_reserved=options.strict_reserved)
-        self._retired = Counts()  # of ports that are gone
-        self._retired_rx = self._retired_tx = 0
-        self._received = 0  # by receivers that are closed
+        self.retired = Counts()  # of ports that are gone
+        self.retired_rx = self.retired_tx = 0
+        self.received = 0  # by receivers that are closed
         self._busy_poll = options.busy_poll
         self._awake_until = 0.0
         self._spinning = False
@@ -66,7 +69,7 @@ class Plane:
         opened, gone = self.underlay.set_vteps(list(vteps))
         for receiver in gone:
             self._remove_reader(receiver.sock.fileno())
-            self._received += receiver.frames
+            self.received += receiver.frames
             receiver.close()
         for receiver in opened:
             self._add_reader(receiver.sock.fileno(), self._guarded(self._on_underlay(receiver)))
@@ -79,14 +82,26 @@ class Plane:
         """Let the kernel cut super-frames that go out, by this TAP into the host's own stack."""
         self.encap.door = Door(fd, mac, self.underlay.options.ttl)
 
-    def add_port(self, spec: PortSpec, fd: int) -> LocalPort:
-        """Begin to forward for a TAP; the descriptor is the port's from here on. KeyError: no such network here."""
+    def add_port(self, spec: PortSpec, fd: int, *, reads: bool = True) -> LocalPort:
+        """Begin to forward for a TAP; the descriptor is the port's from here on. KeyError: no such network here.
+
+        ``reads`` False: another process reads what the TAP sends, and here it is only written to.
+        """
         table = self.fdb.tables[spec.vni]
         port = TapPort(spec, table, FlowCache(), self.clock(), fd)
         self.ports[spec.id] = port
         table.add_port(port)
-        self._add_reader(fd, self._guarded(self._on_port(port)))
+        if reads:
+            self._add_reader(fd, self._guarded(self._on_port(port)))
         return port
+
+    def update_port(self, port: LocalPort, spec: PortSpec) -> None:
+        """Other limits and policy for a port; what its rate buckets have left is forgotten."""
+        tap = self.ports.get(port.id)
+        if tap is not None:
+            tap.antispoof, tap.max_macs = spec.antispoof, spec.max_macs
+            tap.bum = Bucket(spec.bum_pps, spec.bum_burst, self.clock())
+            tap.table.changed()
 
     def remove_port(self, port: LocalPort) -> None:
         """Stop, close the descriptor, withdraw the rows; the port's counts stay with the switch."""
@@ -97,9 +112,9 @@ class Plane:
             self._remove_reader(tap.fd)
             tap.close()
         tap.table.remove_port(tap)
-        self._retired.add(tap.counts)
-        self._retired_rx += tap.rx_frames
-        self._retired_tx += tap.tx_frames
+        self.retired.add(tap.counts)
+        self.retired_rx += tap.rx_frames
+        self.retired_tx += tap.tx_frames
 
     def close(self) -> None:
         """Let go of every descriptor; TAPs that are persistent stay."""
@@ -123,7 +138,7 @@ class Plane:
     def drops(self) -> dict[str, int]:
         """Frames lost since start, by reason, every reason present."""
         total = Counts()
-        total.add(self._retired)
+        total.add(self.retired)
         total.add(self.underlay.counts)
         for port in self.ports.values():
             total.add(port.counts)
@@ -132,11 +147,11 @@ class Plane:
     def frames(self) -> tuple[int, int]:
         """Wire frames (offered, delivered), of TAPs and VTEPs together; what the kernel lost is offered, too."""
         ports = self.ports.values()
-        received = self._received + sum(r.frames for r in self.underlay.receivers.values())
+        received = self.received + sum(r.frames for r in self.underlay.receivers.values())
         lost = self.underlay.counts.by_reason
         received += lost[Drop.UNDERLAY_OVERFLOW] + lost[Drop.BAD_OUTER_CHECKSUM] + lost[Drop.STRAY_DATAGRAM]
-        offered = received + self._retired_rx + sum(p.rx_frames for p in ports)
-        delivered = self.underlay.sent + self._retired_tx + sum(p.tx_frames for p in ports)
+        offered = received + self.retired_rx + sum(p.rx_frames for p in ports)
+        delivered = self.underlay.sent + self.retired_tx + sum(p.tx_frames for p in ports)
         return offered, delivered
 
     def offloads(self, port: LocalPort) -> dict[str, bool]:

@@ -47,10 +47,12 @@ class UnderlayOptions:
         return self.udp_checksum
 
 
-def receive_socket(vtep: Vtep, options: UnderlayOptions) -> socket.socket:
-    """The socket on the VTEP's address and port: receives only. OSError from bind."""
+def receive_socket(vtep: Vtep, options: UnderlayOptions, *, shared: bool = False) -> socket.socket:
+    """The socket on the VTEP's address and port: receives only. OSError from bind. ``shared``: one of a group."""
     sock = _socket(vtep)
     try:
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, options.receive_buffer)
         sock.setsockopt(cmsg.SOL_UDP, cmsg.UDP_GRO, 1)
         if vtep.family == socket.AF_INET6:

@@ -18,7 +18,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vxswitch.counters import ALIVE, Counts, Drop
 from vxswitch.dataplane import meanings
@@ -43,6 +43,9 @@ _MAX_ERRORS = 1024  # drained at once; an error queue is bounded by the receive 
 _ATTEMPTS = 4  # another peer's errors may still be coming in between a drain and the send after it
 
 
+OpenReceiver = Callable[[Vtep, UnderlayOptions], socket.socket]
+
+
 class Path:
     """One VTEP by one source port, and the run that gathers for it. ``frames`` are views borrowed from the burst."""
 
@@ -64,9 +67,10 @@ class Path:
 class Receiver:
     """One local VTEP's receiving socket and the run that it fills."""
 
-    def __init__(self, vtep: Vtep, options: UnderlayOptions, counts: Counts) -> None:
+    def __init__(self, vtep: Vtep, options: UnderlayOptions, counts: Counts, sock: socket.socket) -> None:
         self.vtep = vtep
-        self.sock = receive_socket(vtep, options)
+        self.sock = sock
+        self.sisters: list[socket.socket] = []
         self.arena = Arena(RECEIVE_HEADROOM + DATAGRAM_ARENA)
         self.run = Run(self.arena)
         self.address = ""
@@ -101,8 +105,11 @@ class Receiver:
         return True
 
     def lost(self) -> int:
-        """Datagrams that the kernel dropped at this socket since it was asked last: no room, or a wrong checksum."""
-        drops = meminfo_drops(self.sock)
+        """Datagrams that the kernel dropped at this socket since it was asked last: no room, or a wrong checksum.
+
+        And at its ``sisters``, which other processes read.
+        """
+        drops = sum(map(meminfo_drops, (self.sock, *self.sisters)))
         lost = (drops - self._drops) & 0xFFFFFFFF
         self._drops = drops
         return lost
@@ -113,10 +120,18 @@ class Receiver:
 
 
 class Underlay:
-    """All sockets of this node's VTEPs. ``counts`` are the drops on the underlay's side of the switch."""
+    """All sockets of this node's VTEPs. ``counts`` are the drops on the underlay's side of the switch.
 
-    def __init__(self, options: UnderlayOptions) -> None:
+    ``open_receiver`` gives the receiving socket of a VTEP, which is the Underlay's from then on; OSError from bind.
+    None: a socket of its own. ``leads`` False: another process counts what the kernel loses.
+    """
+
+    def __init__(
+        self, options: UnderlayOptions, open_receiver: OpenReceiver | None = None, *, leads: bool = True
+    ) -> None:
         self.options = options
+        self._open_receiver = open_receiver
+        self._leads = leads
         self.counts = Counts()
         self.receivers: dict[Vtep, Receiver] = {}
         self.sent = 0  # datagrams
@@ -138,10 +153,12 @@ class Underlay:
         self._losses = self._losses if self.receivers else udp_losses()
         fresh: list[Receiver] = []
         pools: dict[int, SourcePorts] = {}
+        open_receiver = self._open_receiver or receive_socket
         try:
             for vtep in vteps:
                 if vtep not in self.receivers:
-                    fresh.append(Receiver(vtep, self.options, self.counts))
+                    sock = open_receiver(vtep, self.options)
+                    fresh.append(Receiver(vtep, self.options, self.counts, sock))
                 if vtep.family not in pools:
                     old = self._pools.get(vtep.family)
                     same = old is not None and old.address == vtep.address
@@ -182,7 +199,7 @@ class Underlay:
         over 68 bytes: net/ipv4/udp.c, CHECKSUM_BREAK). A full buffer is counted at both. The counters are read one
         after the other, so sums since the start are compared, not what was added since the last time.
         """
-        if not self.receivers:
+        if not self._leads or not self.receivers:
             return
         self._lost += sum(receiver.lost() for receiver in self.receivers.values())
         before, self._losses = self._losses, udp_losses()

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from vxswitch import __version__
 from vxswitch.config import Config
@@ -23,30 +24,20 @@ from vxswitch.control.reconciler import Reconciler
 from vxswitch.control.state import StateDir
 from vxswitch.control.views import Rooms
 from vxswitch.control.vteps import VtepWatch
-from vxswitch.dataplane.bucket import Bucket
 from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, LocalPort
-from vxswitch.model import NodeRecord, PortSpec
+from vxswitch.model import NodeRecord
 from vxswitch.store.base import Store
 from vxswitch.store.open import open_store
 from vxswitch.store.redis_connect import TlsSettings
 from vxswitch.switch.door import OwnVteps
 from vxswitch.switch.kernel import KernelTaps
+from vxswitch.workers.crew import Crew
+from vxswitch.workers.messages import Begin
+from vxswitch.workers.shared import SharedPlane
 
 clock = time.monotonic
-
-
-class LivePlane(Plane):
-    """A data plane whose ports' limits may change while they forward (SIGHUP)."""
-
-    def update_port(self, port: LocalPort, spec: PortSpec) -> None:
-        """Other limits and policy for a port; what its rate buckets have left is forgotten."""
-        tap = self.ports.get(port.id)
-        if tap is not None:
-            tap.antispoof, tap.max_macs = spec.antispoof, spec.max_macs
-            tap.bum = Bucket(spec.bum_pps, spec.bum_burst, self.clock())
-            tap.table.changed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +49,37 @@ class Built:
 
 
 def make_plane(
-    config: Config, on_port_gone: Callable[[LocalPort], None], on_bug: Callable[[Exception], None]
-) -> LivePlane:
-    """The data plane, without VTEPs and ports yet, as a guest of the running loop."""
+    config: Config,
+    on_port_gone: Callable[[LocalPort], None],
+    on_bug: Callable[[Exception], None],
+    crew: Crew | None = None,
+) -> Plane:
+    """The data plane, without VTEPs and ports yet, as a guest of the running loop; shared with a crew, if there is."""
     loop = asyncio.get_running_loop()
+    guest: dict[str, Any] = {
+        "clock": clock,
+        "call_soon": loop.call_soon,
+        "add_reader": loop.add_reader,
+        "remove_reader": loop.remove_reader,
+        "on_port_gone": on_port_gone,
+        "on_bug": on_bug,
+    }
+    options = underlay_options(config)
+    return Plane(Fdb(), options, **guest) if crew is None else SharedPlane(Fdb(), options, crew, **guest)
+
+
+def start_crew(config: Config, on_lost: Callable[[], None]) -> Crew | None:
+    """The worker processes beside this one, if any are wanted."""
+    if config.node.workers == 1:
+        return None
+    begin = Begin(underlay_options(config), min(1.0, config.fdb.age / 8), config.log.level, config.log.format)
+    return Crew(config.node.workers - 1, begin, on_lost)
+
+
+def underlay_options(config: Config) -> UnderlayOptions:
+    """What the configuration says of the underlay, as the data plane wants it."""
     settings = config.underlay
-    options = UnderlayOptions(
+    return UnderlayOptions(
         send_sockets=settings.send_sockets,
         ttl=settings.ttl,
         receive_buffer=settings.receive_buffer,
@@ -74,16 +90,6 @@ def make_plane(
         udp6_zero_rx=settings.udp6_zero_rx,
         copy_dscp=settings.copy_dscp,
         busy_poll=settings.busy_poll / 1e6,
-    )
-    return LivePlane(
-        Fdb(),
-        options,
-        clock=clock,
-        call_soon=loop.call_soon,
-        add_reader=loop.add_reader,
-        remove_reader=loop.remove_reader,
-        on_port_gone=on_port_gone,
-        on_bug=on_bug,
     )
 
 
@@ -104,7 +110,7 @@ def make_store(config: Config) -> Store:
     )
 
 
-def build(config: Config, state: StateDir, own: OwnVteps, plane: LivePlane, store: Store) -> Built:
+def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: Store) -> Built:
     """Everything that control consists of."""
     node = NodeRecord(config.node.name, state.uid, state.epoch, own.vteps, __version__)
     fdb = plane.fdb
@@ -147,7 +153,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: LivePlane, stor
 def _make_ports(
     config: Config,
     state: StateDir,
-    plane: LivePlane,
+    plane: Plane,
     store: Store,
     networks: Networks,
     joining: Joining,

@@ -1,6 +1,6 @@
 """The life of the process: configuration in, ``ready`` on stdout, frames until a signal, and nothing half-started.
 
-    start   state directory locked -> VTEPs and control sockets ours -> store begins -> networks and ports -> ready
+    start   state directory locked -> workers, VTEPs and control sockets -> store begins -> networks and ports -> ready
     run     tasks: the store's events, claims, networks to settle; timers: ageing, housekeeping
     SIGHUP  the configuration is read again; what may change while frames flow does, the rest is named
     end     SIGTERM, SIGINT: the lease is given up, rows and TAPs stay (--purge: they go); 1 if a task cannot live
@@ -30,11 +30,12 @@ from vxswitch.control.background import Supervisor
 from vxswitch.control.notify import notify, watchdog_seconds
 from vxswitch.control.state import StateDir
 from vxswitch.control.views import Rooms, Views
+from vxswitch.dataplane.plane import Plane
 from vxswitch.errors import VxswitchError
 from vxswitch.fdb import LocalPort
 from vxswitch.model import Vtep
 from vxswitch.store.base import Store
-from vxswitch.switch.compose import Built, LivePlane, build, clock, make_plane, make_store
+from vxswitch.switch.compose import Built, build, clock, make_plane, make_store, start_crew
 from vxswitch.switch.door import own_vteps
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,10 @@ class Switch:
         state = StateDir(config.node.state_dir)
         stack.callback(state.close)
         own = await asyncio.to_thread(own_vteps, config.underlay)
-        plane = make_plane(config, self._on_port_gone, self._on_bug)
+        crew = start_crew(config, self.tasks.fatal.set)
+        if crew is not None:
+            stack.callback(crew.end)
+        plane = make_plane(config, self._on_port_gone, self._on_bug, crew)
         stack.callback(plane.close)
         await self._bind(plane, own.vteps)
         await self._open_door(plane)
@@ -105,17 +109,19 @@ class Switch:
         stack.push_async_callback(self._listening.aclose)
         api = await self._take_sockets(self._built)
         await self._join(stack, store)
+        if crew is not None:
+            await crew.up()
         await api.start()
         self._up.set()
 
-    async def _bind(self, plane: LivePlane, vteps: tuple[Vtep, ...]) -> None:
+    async def _bind(self, plane: Plane, vteps: tuple[Vtep, ...]) -> None:
         for count in range(1, len(vteps) + 1):  # one by one, so that an error names its VTEP
             try:
                 plane.set_vteps(vteps[:count])
             except OSError as error:
                 raise await asyncio.to_thread(underlay.bind_error, vteps[count - 1], error) from None
 
-    async def _open_door(self, plane: LivePlane) -> None:
+    async def _open_door(self, plane: Plane) -> None:
         wanted = self.config.underlay.kernel_cut
         if wanted == "off":
             return

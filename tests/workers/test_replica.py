@@ -1,0 +1,218 @@
+"""The tables of a worker equal the main process's, whatever happens there; what they do not explain is asked."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from vxswitch.dataplane.flow import FlowCache
+from vxswitch.dataplane.port import TapPort
+from vxswitch.fdb import Fdb, Hop, Peer, Table
+from vxswitch.model import PortSpec, Vtep
+from vxswitch.workers.feed import Feed
+from vxswitch.workers.messages import Learned, NetworkGone, NetworkState, Rows, decode_to_worker, encode
+from vxswitch.workers.replica import QUESTIONS, Replica, ReplicaTable
+
+VNI = 100
+SPEC = PortSpec("p", VNI, None, False, 64, 1000, 2000)
+PEERS = [Vtep(f"192.0.2.{n}") for n in range(1, 5)]
+MACS = [bytes((2, 0, 0, 0, 0, n)) for n in range(12)]
+
+
+class Both:
+    """Main's tables and a replica of them, joined by bytes."""
+
+    def __init__(self) -> None:
+        self.fdb = Fdb()
+        self.numbers: dict[Hop, int] = {}
+        self.due: list[object] = []
+        self.questions: list[Learned] = []
+        self.answers = True
+        self.copy = Fdb()
+        self.ports: dict[int, TapPort] = {}
+        self.replica = Replica(self.copy, self.ports, self._ask)
+        self.messages = 0
+        self.feed = Feed(self.fdb, self.numbers, tell=self._tell, call_soon=self.due.append)
+        self.fdb.watcher = self.feed
+        self.table = self.fdb.add(Table("red", VNI, mtu=1450, learning="flood", max_macs=8))
+        for vtep in PEERS:
+            self.fdb.peer(vtep, "node")
+        self.set_peers(self.fdb.peers.values())
+        for number in (1, 2):
+            port = TapPort(SPEC, self.table, FlowCache(), 0.0, -1)
+            self.numbers[port] = number
+            self.table.add_port(port)
+            self.ports[number] = TapPort(SPEC, self.copy.tables[VNI], FlowCache(), 0.0, -1)
+
+    def _ask(self, question: Learned) -> bool:
+        self.questions.append(question)
+        return self.answers
+
+    def _tell(self, message: object) -> None:
+        self.messages += 1
+        told = decode_to_worker(encode(message))
+        match told:
+            case NetworkState():
+                self.replica.network(told)
+            case Rows():
+                self.replica.rows(told, 0.0)
+            case NetworkGone(vni):
+                self.copy.remove(vni)
+
+    def set_peers(self, peers: object) -> None:
+        live = [peer for peer in peers if peer.live]  # type: ignore[attr-defined]
+        senders = {peer.vtep.address: peer for peer in peers}  # type: ignore[attr-defined]
+        self.table.set_peers(live, len(senders) - len(live), senders)
+
+    def flush(self) -> None:
+        if self.due:
+            self.due.clear()
+            self.feed.flush()
+
+    def same(self) -> None:
+        """Both sides say the same of everything that a frame can meet."""
+        self.flush()
+        table, copy = self.table, self.copy.tables[VNI]
+        assert _rows(table, self.numbers) == _rows(copy, {port: n for n, port in self.ports.items()})
+        policy = ("mtu", "learning", "unknown", "antispoof", "vlan", "suspended")
+        assert [getattr(table, key) for key in policy] == [getattr(copy, key) for key in policy]
+        assert [p.vtep for p in table.flood] == [p.vtep for p in copy.flood]
+        assert {a: _peer(p) for a, p in table.senders.items()} == {a: _peer(p) for a, p in copy.senders.items()}
+
+
+def _peer(peer: Peer) -> tuple[object, ...]:
+    return peer.vtep, peer.node, peer.live, peer.static
+
+
+def _rows(table: Table, numbers: dict[Hop, int]) -> dict[bytes, tuple[object, ...]]:
+    return {
+        mac: (
+            row.hop.vtep if isinstance(row.hop, Peer) else numbers[row.hop],
+            row.source,
+            row.given,
+            row.node,
+            row.flags,
+        )
+        for mac, row in table.rows.items()
+        if row.hop is not None
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_the_replica_follows(seed: int) -> None:
+    both, chance = Both(), random.Random(seed)
+    hops: list[Hop] = [*both.fdb.peers.values(), *both.numbers]
+    for now in range(300):
+        mac, hop, table = chance.choice(MACS), chance.choice(hops), both.table
+        match chance.randrange(9):
+            case 0 | 1 | 2:
+                table.learn(mac, hop, float(now))
+            case 3:
+                source = chance.choice(("static", "claimed", "learned"))
+                table.install(mac, hop, source, float(now), given=hop.local and chance.random() < 0.3, node="n")
+            case 4:
+                table.withdraw(mac)
+            case 5:
+                table.age(float(now), 20.0)
+            case 6:
+                table.withdraw_hop(hop)
+            case 7:
+                table.unknown, table.mtu = chance.choice(("flood", "drop")), chance.randrange(1280, 1500)
+                table.changed()
+            case 8:
+                peers = chance.sample(list(both.fdb.peers.values()), 3)
+                for peer in peers:
+                    peer.live, peer.static = chance.random() < 0.7, chance.random() < 0.2
+                both.set_peers(peers)
+        if chance.random() < 0.3:
+            both.same()
+    both.same()
+
+
+def test_many_changes_are_few_messages() -> None:
+    both = Both()
+    both.flush()
+    both.messages = 0
+    peer = both.fdb.peer(PEERS[0])
+    for number in range(2000):
+        both.table.install(number.to_bytes(6, "big"), peer, "claimed", 0.0)
+        both.table.changed()
+    both.flush()
+    assert both.messages == 5  # the network, and 2000 rows by 512
+    both.same()
+
+
+def test_a_network_that_goes_takes_its_rows_along_and_may_come_back() -> None:
+    both = Both()
+    both.table.learn(MACS[0], both.fdb.peer(PEERS[0]), 0.0)
+    both.fdb.remove(VNI)
+    both.flush()
+    assert both.copy.tables == {}
+    both.table = both.fdb.add(Table("red", VNI, mtu=1400))
+    both.same()
+
+
+def test_a_source_is_asked_about_once_and_never_learned() -> None:
+    both = Both()
+    both.flush()
+    copy = both.copy.tables[VNI]
+    assert isinstance(copy, ReplicaTable)
+    peer, port = both.copy.peers[PEERS[0]], both.ports[2]
+    for _ in range(3):
+        assert copy.learn(MACS[0], peer, 1.0) is None
+    assert both.questions == [Learned(VNI, MACS[0], None, ("192.0.2.1", 4789))] and not copy.rows
+    assert copy.learn(MACS[0], port, 2.0) is None  # it moved before there was an answer
+    assert both.questions[1:] == [Learned(VNI, MACS[0], 2, None)]
+    both.table.learn(MACS[0], next(p for p, n in both.numbers.items() if n == 2), 2.0)
+    both.same()
+    row = copy.learn(MACS[0], port, 3.0)
+    assert row is not None and row.seen == 3.0 and len(both.questions) == 2
+    assert copy.learn(MACS[0], peer, 4.0) is row and row.hop is port  # asked: it has moved
+    assert len(both.questions) == 3
+
+
+def test_a_move_that_no_frame_may_make_is_not_asked_about() -> None:
+    both = Both()
+    port = next(iter(both.numbers))
+    both.table.install(MACS[0], port, "learned", 0.0, given=True)
+    both.flush()
+    copy = both.copy.tables[VNI]
+    assert copy.learn(MACS[0], both.copy.peers[PEERS[0]], 1.0) is not None
+    assert both.questions == []
+
+
+def test_questions_are_bounded_and_may_be_asked_again() -> None:
+    both = Both()
+    both.flush()
+    copy, port = both.copy.tables[VNI], both.ports[1]
+    for number in range(QUESTIONS + 100):
+        copy.learn(number.to_bytes(6, "big"), port, 1.0)
+    assert len(both.questions) == QUESTIONS
+    both.replica.new_period()
+    copy.learn(bytes(6), port, 1.0)
+    assert len(both.questions) == QUESTIONS + 1
+
+
+def test_what_could_not_be_asked_is_asked_with_the_next_frame() -> None:
+    both = Both()
+    both.flush()
+    both.answers = False
+    both.copy.tables[VNI].learn(MACS[0], both.ports[1], 1.0)
+    both.answers = True
+    both.copy.tables[VNI].learn(MACS[0], both.ports[1], 2.0)
+    assert len(both.questions) == 2
+
+
+def test_only_learned_macs_that_sent_since_are_told() -> None:
+    both = Both()
+    for number, mac in enumerate(MACS[:4]):
+        both.table.learn(mac, both.fdb.peer(PEERS[number]), 0.0)
+    both.table.install(MACS[5], both.fdb.peer(PEERS[0]), "claimed", 0.0)
+    both.flush()
+    both.replica.seen(5.0)
+    copy = both.copy.tables[VNI]
+    for mac in (MACS[1], MACS[5]):
+        copy.rows[mac].seen = 7.0
+    assert [(told.vni, told.rows) for told in both.replica.seen(8.0)] == [(VNI, [(MACS[1], 7.0)])]
+    assert both.replica.seen(9.0) == []

@@ -1,0 +1,189 @@
+"""What the main process and a worker say to each other: one msgpack array per message, descriptors beside it.
+
+States, not steps: a network or a row is told as it is now, so that it does no harm to tell it twice, or to leave out
+what has changed again meanwhile. Ports go by a number that is never used again, since a port's id is.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from vxswitch.dataplane.sockets import UnderlayOptions
+from vxswitch.fdb import Source, VlanPolicy
+from vxswitch.model import Antispoof, Learning, PortSpec, Unknown, Vtep
+
+Address: TypeAlias = tuple[str, int]  # of a VTEP
+Sparse: TypeAlias = dict[int, int]  # counts by Drop, without zeros
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """One message."""
+
+
+class _Part(msgspec.Struct, frozen=True, array_like=True):
+    """A part of one."""
+
+
+# -- main -> worker ----------------------------------------------------------------------------------------------------
+
+
+class Begin(_Message, frozen=True):
+    """The first: how to be. ``seen_every``: seconds between two ``Seen``."""
+
+    options: UnderlayOptions
+    seen_every: float
+    log_level: str
+    log_format: Literal["auto", "human", "json"]
+
+
+class SetVteps(_Message, frozen=True):
+    """Be these VTEPs; with each comes a receiving socket."""
+
+    vteps: list[Address]
+
+
+class OpenDoor(_Message, frozen=True):
+    """Let the kernel cut; with it comes the door's descriptor."""
+
+    mac: bytes
+
+
+class PeerState(_Part, frozen=True):
+    """A VTEP of a network."""
+
+    vtep: Address
+    node: str | None
+    live: bool
+    static: bool
+
+
+class NetworkState(_Message, frozen=True):
+    """A network's policy and peers, new or changed."""
+
+    vni: int
+    name: str
+    mtu: int
+    learning: Learning
+    unknown: Unknown
+    antispoof: Antispoof
+    vlan: VlanPolicy
+    suspended: int
+    senders: list[PeerState]
+
+
+class NetworkGone(_Message, frozen=True):
+    """The network is no more."""
+
+    vni: int
+
+
+class AddPort(_Message, frozen=True):
+    """Forward for a port; with it comes the TAP's descriptor. ``reads``: what it sends is this worker's to read."""
+
+    number: int
+    spec: PortSpec
+    reads: bool
+
+
+class UpdatePort(_Message, frozen=True):
+    """Other limits and policy."""
+
+    number: int
+    spec: PortSpec
+
+
+class RemovePort(_Message, frozen=True):
+    """Let go of the port."""
+
+    number: int
+
+
+class RowState(_Part, frozen=True):
+    """The row of a MAC; without port and VTEP: it has none (any more)."""
+
+    mac: bytes
+    port: int | None = None
+    vtep: Address | None = None
+    source: Source = "learned"
+    given: bool = False
+    node: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+class Rows(_Message, frozen=True):
+    """Rows of one network that have changed."""
+
+    vni: int
+    rows: list[RowState]
+
+
+# -- worker -> main ----------------------------------------------------------------------------------------------------
+
+
+class Up(_Message, frozen=True):
+    """The answer to ``Begin``: ready for frames."""
+
+
+class Learned(_Message, frozen=True):
+    """A frame from ``mac`` came in by a port or from a VTEP, and the row does not say so."""
+
+    vni: int
+    mac: bytes
+    port: int | None
+    vtep: Address | None
+
+
+class Seen(_Message, frozen=True):
+    """MACs that have sent something since the last time, and when they did last (monotonic seconds)."""
+
+    vni: int
+    rows: list[tuple[bytes, float]]
+
+
+class PortGone(_Message, frozen=True):
+    """The TAP has vanished."""
+
+    number: int
+
+
+class PortCounts(_Part, frozen=True):
+    """What was counted at one port. ``state``: as its last write found it, None if there was none."""
+
+    number: int
+    rx_frames: int
+    rx_bytes: int
+    tx_frames: int
+    tx_bytes: int
+    state: str | None
+    drops: Sparse
+
+
+class Counted(_Message, frozen=True):
+    """What was counted since the last time: on the underlay, at ports that are gone, at ports."""
+
+    received: int
+    sent: int
+    errors: int
+    copies: int
+    drops: Sparse
+    retired_rx: int
+    retired_tx: int
+    retired_drops: Sparse
+    ports: list[PortCounts]
+
+
+ToWorker: TypeAlias = (
+    Begin | SetVteps | OpenDoor | NetworkState | NetworkGone | AddPort | UpdatePort | RemovePort | Rows
+)
+ToMain: TypeAlias = Up | Learned | Seen | PortGone | Counted
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+decode_to_main = msgspec.msgpack.Decoder(ToMain).decode
+
+
+def address(vtep: Vtep) -> Address:
+    """A VTEP in a message; ``Vtep(*address)`` is the way back."""
+    return vtep.address, vtep.port
