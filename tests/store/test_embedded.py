@@ -192,16 +192,12 @@ asyncio.run(main())
 
 
 def test_it_dies_with_us(binary: str, tmp_path: Path) -> None:
-    switch = subprocess.Popen(
-        [sys.executable, "-c", ORPHAN, str(tmp_path), binary], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
+    command = [sys.executable, "-c", ORPHAN, str(tmp_path), binary]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as switch:
         assert switch.stdout is not None
         pid = int(switch.stdout.readline())
         assert is_running(pid)
-    finally:
         switch.kill()
-        switch.wait()
     until_now(lambda: not is_running(pid))
 
 

@@ -169,6 +169,23 @@ async def test_an_answer_that_comes_too_late_is_nobodys(server: Server) -> None:
     await link.close()
 
 
+async def test_errors_of_scripts_are_told_without_the_script(server: Server) -> None:
+    source = "redis.call('HSET', KEYS[1], 'a', 'b')"
+    sha = str(server.admin.script_load(source))
+    link = await Link.open(server.endpoint(), FAST)
+    server.admin.set("vx:{c/0}:string", "x")
+    server.admin.execute_command("ACL", "SETUSER", USER, "-hset")
+    for user_may, code in ((False, "NOPERM"), (True, "WRONGTYPE")):
+        if user_may:
+            server.admin.execute_command("ACL", "SETUSER", USER, "+hset")
+        with pytest.raises(ServerRefusedError) as error:
+            await link.call("EVALSHA", sha, 1, "vx:{c/0}:string")
+        assert error.value.code == code
+        assert str(error.value).startswith(code)
+        assert "user_script" not in str(error.value)
+    await link.close()
+
+
 # Over the network.
 
 

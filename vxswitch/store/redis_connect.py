@@ -16,6 +16,7 @@ Least privilege: a node needs this user and no more (the tests run with it; for 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -228,6 +229,15 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
 # After these the server must be looked up and spoken to anew: another one may have become the right one.
 _ENDS_LINK = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "LOADING", "NOAUTH"})
 
+# Where in a script an error was raised: helps nobody.
+_WHERE = re.compile(r"[.]? script: ([0-9a-f]{40}, )?on @user_script:[0-9]+[.]\Z")
+
+# What our own scripts' errors mean to a human.
+_MEANINGS = {
+    "VXPOISON": "VXPOISON: something else wrote into the keys of a network",
+    "VXSCHEMA": "VXSCHEMA: a later version of vxswitch made the tables in the store, and this one cannot read them",
+}
+
 # Phrases of errors that have no code of their own (Redis 7.0 and Valkey 9 say the first two).
 _PHRASES = (
     ("ACL failure in script", "NOPERM"),
@@ -238,8 +248,11 @@ _PHRASES = (
 )
 
 
+_WHICH_SCRIPT = re.compile(r" script: [0-9a-f]{40}.*", re.DOTALL)  # its hash and line help nobody
+
+
 def _refused(error: exceptions.RedisError) -> ServerRefusedError:
-    text = str(error)
+    text = _WHICH_SCRIPT.sub("", str(error))
     code = _known_code(error)
     if code is None:
         code = next((code for phrase, code in _PHRASES if phrase in text), None)
@@ -247,7 +260,7 @@ def _refused(error: exceptions.RedisError) -> ServerRefusedError:
         word = text.split(" ", 1)[0]
         code = word if word.isascii() and word.isupper() else "ERR"
     message = text if text.startswith(code) else f"{code} {text}"
-    return ServerRefusedError(code, message[:300])
+    return ServerRefusedError(code, _MEANINGS.get(code, message[:300]))
 
 
 def _link_down(error: BaseException) -> LinkDownError:

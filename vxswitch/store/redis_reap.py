@@ -25,18 +25,25 @@ class Reaper:
         self._tidied = False
 
     async def reap(self, now: float) -> None:
-        """Once per heartbeat, while our own lease is beyond doubt."""
-        if not self._tidied:
-            self._tidied = True
-            for vni in await joined(self._link, self._state) - self._state.mirrors.keys():
-                await leave(self._link, self._state, vni)
+        """Once per heartbeat: note who is absent, and ask about those who have been for long enough."""
         state, rules = self._state, self._state.rules
         absent = {name for name in state.watched if state.left.get(name, 0.0) <= now} - {state.node.name}
         self._due = {name: due for name, due in self._due.items() if name in absent}
-        for name in absent:
-            self._due.setdefault(name, now + rules.grace + random.uniform(0, 2 * rules.beat))
+        for name in absent - self._due.keys():
+            self._due[name] = now + rules.grace + random.uniform(0, 2 * rules.beat)
+        if not state.lease.may_reap(now):
+            return
+        await self._tidy()
         for name in [name for name, due in self._due.items() if due <= now]:
             del self._due[name]
             for mirror in list(state.mirrors.values()):
                 if name in mirror.members or any(row.node == name for row in mirror.rows.values()):
                     await reap(self._link, state, mirror.vni, name)
+
+    async def _tidy(self) -> None:
+        """Once: leave what an earlier start of this node had joined and this one has not."""
+        if self._tidied:
+            return
+        self._tidied = True
+        for vni in await joined(self._link, self._state) - self._state.mirrors.keys():
+            await leave(self._link, self._state, vni)

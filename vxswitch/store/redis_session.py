@@ -178,7 +178,7 @@ class Session:
             await self._check_all()
         if self._reader.has_work():
             await self._reader.wake(self.command)
-        if self.registered and state.lease.may_reap(now):
+        if self.registered:
             await self._reaper.reap(now)
 
     def _note_own(self, status: str, detail: str, now: float) -> bool:

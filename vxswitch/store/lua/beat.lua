@@ -1,7 +1,8 @@
 -- One heartbeat: register or renew, ask about other nodes' leases, compare tables.
 -- KEYS[3..]: meta and log of each VNI to compare, in turn.
 -- ARGV[4] vteps, [5] version, [6] lease ms, [7] number of names, names..., then gen, rev, digest of each VNI.
--- Returns {status, epoch or detail, ms left of each name (-1: none), names whose lease ran out lately, verdict of each VNI}.
+-- Returns {status, epoch or detail, ms left of each name (-1: none), names whose lease ran out lately, verdict of
+-- each VNI}.
 local PRUNE_MS = 86400000
 
 local function register()

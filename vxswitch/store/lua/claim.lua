@@ -10,8 +10,8 @@ local function lives(row)
 end
 
 local function is_frozen(moves)
-  local untl = tonumber(string.match(moves or '', '^frozen:(%d+)$'))
-  return untl and untl > NOW
+  local thaws = tonumber(string.match(moves or '', '^frozen:(%d+)$'))
+  return thaws and thaws > NOW
 end
 
 -- Note that the MAC was taken from a live node; true if that freezes it.

@@ -1,5 +1,5 @@
--- Become a VTEP of this VNI. KEYS[8] the set of VNIs that this node joined. ARGV[4] gen, [5] the node's record, [6] VNI.
--- Takes a rev if that changes anything. Returns {refused or '', rev}.
+-- Become a VTEP of this VNI. KEYS[8] the set of VNIs that this node joined. ARGV[4] gen, [5] the node's record, [6] the
+-- VNI. Takes a rev if that changes anything. Returns {refused or '', rev}.
 local refused = fence()
 if refused then return {refused, 0} end
 open(ARGV[4])

@@ -1,6 +1,7 @@
 -- Remove a network and the keys of its VNI. KEYS[3] networks, [4] vnis, [5] members, [6..] the VNI's other keys.
 -- ARGV[4] name, [5] vni, [6] the record as the caller read it, [7] grace ms.
--- Without [5..] the record makes no sense, and only it goes. A member that has been dead for the grace period does not stand in the way.
+-- Without KEYS[5..] the record makes no sense, and only it goes. A member that has been dead for the grace period does
+-- not stand in the way.
 -- Returns {'removed' | 'changed' | 'busy', the member}.
 if redis.call('HGET', KEYS[3], ARGV[4]) ~= ARGV[6] then return {'changed', ''} end
 for _, member in ipairs(KEYS[5] and redis.call('HKEYS', KEYS[5]) or {}) do

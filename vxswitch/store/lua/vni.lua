@@ -57,7 +57,8 @@ end
 
 -- Write a row with the next rev and log it; old is the text that it replaces (or false).
 local function put_row(mac, old, row)
-  local text = table.concat({'1', integer(rev + 1), row.since, row.epoch, row.uid, row.node, row.vteps, row.ips, row.flags}, ' ')
+  local text = table.concat(
+    {'1', integer(rev + 1), row.since, row.epoch, row.uid, row.node, row.vteps, row.ips, row.flags}, ' ')
   if old then toggle('r', mac, old) end
   toggle('r', mac, text)
   redis.call('HSET', FDB, mac, text)
