@@ -3,7 +3,8 @@
 A TAP of its own, not persistent: with its descriptor all that was set goes, because every setting is the interface's.
 Packets that come out of it bear one of our own addresses as source (accept_local), are answered by other interfaces
 (rp_filter 0), and are routed on (forwarding; for IPv6 force_forwarding, since linux 6.17): nothing of the host's own
-settings is changed. One of them can forbid the whole: ``all/rp_filter = 1`` outranks the interface's 0.
+settings is changed. But ``all/rp_filter`` outranks the interface's 0: strict filtering (1) forbids the whole; loose
+filtering (2) passes what comes in by an interface that has any address, so this one has one that is nobody's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from vxswitch.attach import link, tap
+from vxswitch.attach import link, netlink, tap
 from vxswitch.errors import VxswitchError
 
 VNET_TUNNEL_SIZE = 24  # struct virtio_net_hdr_v1_hash_tunnel, linux/virtio_net.h
@@ -21,6 +22,8 @@ VNET_TUNNEL_SIZE = 24  # struct virtio_net_hdr_v1_hash_tunnel, linux/virtio_net.
 TUN_F_UDP_TUNNEL_GSO = 0x080
 TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100
 _MTU = 65535 - 14
+_DUMMY = "192.0.0.8"  # the IPv4 dummy address, RFC 7600 section 4.8
+_RT_SCOPE_HOST = 254  # linux/rtnetlink.h: never chosen as a source
 _SYSCTL = Path("/proc/sys/net")
 
 
@@ -37,6 +40,7 @@ def open_door() -> tuple[int, bytes]:
             (_SYSCTL / setting).write_text(value)
         mac = bytes.fromhex("02") + os.urandom(5)
         link.configure_host(name, _MTU, mac)
+        _give_dummy_address(name)
     except OSError as error:
         os.close(fd)
         if error.errno == errno.EINVAL:
@@ -46,6 +50,14 @@ def open_door() -> tuple[int, bytes]:
         os.close(fd)
         raise
     return fd, mac
+
+
+def _give_dummy_address(name: str) -> None:
+    """Loose reverse path filtering drops all from an interface without address (net/ipv4/fib_frontend.c, no_addr)."""
+    found = link.link_info(name)
+    assert found is not None
+    with netlink.opened() as ipr, netlink.asking(f"add address {_DUMMY} to {name}"):
+        ipr.addr("add", index=found.index, address=_DUMMY, prefixlen=32, scope=_RT_SCOPE_HOST)
 
 
 def _settings(name: str) -> list[tuple[str, str]]:
