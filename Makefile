@@ -21,7 +21,7 @@ TEST_TOOLS := $(DEMO_TOOLS) iptables:iptables nft:nftables ovs-vswitchd:openvswi
 # what is measured beside it: a package that Debian does not have leaves its peer out
 PEER_TOOLS := tincd:tinc ovs-vswitchd:openvswitch-switch vde_plug:vdeplug wireguard-go:wireguard-go wg:wireguard-tools
 
-.PHONY: help demo lab test test-fast lint format bench-quick bench micro docs setup clean
+.PHONY: help demo lab test test-fast lint format bench-quick bench micro soak profile plot figures docs setup clean
 
 help: ## list the verbs
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r verb text; do
@@ -51,14 +51,28 @@ format: setup ## let ruff format and fix
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-bench-quick: root tools-DEMO peers setup ## TCP and ping beside kernel VXLAN and tinc in one run, under 3 minutes
+bench-quick: root tools-DEMO peers setup ## TCP, ping, UDP beside kernel VXLAN and tinc in one run, under 3 minutes
 	$(PY) -m benchmarks.net --quick
 
-bench: root tools-DEMO peers setup ## the full harness: all peers, all figures
+bench: root tools-DEMO peers setup ## the full harness: all peers, all figures, about 40 minutes
 	$(PY) -m benchmarks.net
 
-micro: setup ## what the pure parts cost (no root)
+micro: setup ## what the pure parts cost, and what size costs (no root)
 	$(PY) -m benchmarks.micro
+	$(PY) -m benchmarks.frames
+	$(PY) -m benchmarks.scale
+
+soak: root tools-DEMO setup ## two switches at full load for SOAK_SECONDS (600): memory, drops, every frame accounted for
+	$(PY) -m benchmarks.soak
+
+profile: root tools-DEMO setup $(VENV)/.profile ## flame graphs of both switches during TCP bulk (PROFILE=--udp, --kernel-cut)
+	$(PY) -m benchmarks.flame $(PROFILE)
+
+plot: result setup $(VENV)/.plot ## RESULT=FILE.json: its plots, as SVG beside it
+	$(PY) -m benchmarks.plot $(RESULT)
+
+figures: plot ## RESULT=FILE.json: its tables into README.md and docs/performance.md
+	$(PY) -m benchmarks.report --write $(RESULT)
 
 docs: setup ## write the generated tables anew
 	$(PY) docs/drop_reasons.py
@@ -90,6 +104,18 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,test]'
 	touch $@
+
+# Extras that only one verb needs.
+$(VENV)/.profile $(VENV)/.plot: $(VENV)/.%: | $(VENV)/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	touch $@
+
+.PHONY: result
+result:
+	if [ -z "$(RESULT)" ]; then
+		echo "say of which run: make figures RESULT=benchmarks/results/full-DATE.json" >&2
+		exit 2
+	fi
 
 # Debian packages for the commands of a verb that are not there.
 .PHONY: tools-DEMO tools-TEST peers

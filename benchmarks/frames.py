@@ -142,10 +142,8 @@ class Bench:
     def into(self, runs: list[bytes], size: int) -> Burst:
         """Runs of datagrams from the VTEP for HERE, which is a local port."""
         port = self.feed(HERE)
-        receiver = Receiver(Vtep("127.0.0.1", 0), self.underlay.options, self.underlay.counts)
-        receiver.close()
         source: Any = Source(runs, size)
-        receiver.sock = source
+        receiver = Receiver(Vtep("127.0.0.1", 0), self.underlay.options, self.underlay.counts, source)
 
         def burst() -> int:
             before = port.tx_frames

@@ -1,103 +1,40 @@
-"""From samples to what is read: medians and spread, ratios to each peer, a table for the terminal, JSON."""
+"""The tables of a run: `python -m benchmarks.report RESULT.json`.
+
+RESULT.json              as its terminal showed them
+--markdown RESULT.json   in Markdown
+--write RESULT.json      into README.md and docs/performance.md, between `<!-- figures -->` and `<!-- /figures -->`
+"""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
 
-from benchmarks.figures import FIGURES, Figure
-
-OWN = "vxswitch"
-
-
-@dataclass(slots=True)
-class Results:
-    """Samples of one run: by underlay, peer and figure, one per round; what failed or was skipped, and why."""
-
-    samples: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-
-    def add(self, underlay: str, peer: str, values: dict[str, float]) -> None:
-        figures = self.samples.setdefault(underlay, {}).setdefault(peer, {})
-        for name, value in values.items():
-            figures.setdefault(name, []).append(value)
-
-    def median(self, underlay: str, peer: str, figure: str) -> float | None:
-        samples = self.samples[underlay].get(peer, {}).get(figure)
-        return statistics.median(samples) if samples else None
-
-    def ratio(self, underlay: str, peer: str, figure: str) -> float | None:
-        """Median of vxswitch over the median of the peer."""
-        own, other = self.median(underlay, OWN, figure), self.median(underlay, peer, figure)
-        return own / other if own is not None and other else None
-
-    def figures(self, underlay: str) -> list[str]:
-        """Names of the figures measured on this underlay, in the order of FIGURES."""
-        measured = {name for figures in self.samples[underlay].values() for name in figures}
-        return [name for name in FIGURES if name in measured]
-
-    def as_json(self) -> dict[str, object]:
-        """Samples in base units, their medians, and the ratios."""
-        medians = {
-            underlay: {
-                peer: {name: statistics.median(v) for name, v in figures.items()} for peer, figures in peers.items()
-            }
-            for underlay, peers in self.samples.items()
-        }
-        ratios = {
-            underlay: {
-                peer: {name: self.ratio(underlay, peer, name) for name in self.figures(underlay)}
-                for peer in peers
-                if peer != OWN
-            }
-            for underlay, peers in self.samples.items()
-        }
-        units = {name: {"title": f.title, "more_is_better": f.more_is_better} for name, f in FIGURES.items()}
-        return {
-            "figures": units,
-            "samples": self.samples,
-            "medians": medians,
-            "ratios": ratios,
-            "failures": self.failures,
-            "skipped": self.skipped,
-        }
+from benchmarks import markdown
+from benchmarks.samples import SCHEMA, Results, table
 
 
-def table(results: Results, titles: dict[str, str]) -> Iterator[str]:
-    """The lines of the report: per underlay medians with spread, then vxswitch's ratio to each peer."""
-    for underlay, peers in results.samples.items():
-        names = list(peers)
-        yield f"\n{underlay} underlay: median and spread"
-        yield _row("", [titles[peer] for peer in names])
-        for key in results.figures(underlay):
-            figure = FIGURES[key]
-            cells = [_cell(peers[peer].get(key, []), figure) for peer in names]
-            yield _row(f"{figure.title}, {figure.unit}", cells)
-        others = [peer for peer in names if peer != OWN]
-        if OWN not in names or not others:
-            continue
-        yield f"\n{underlay} underlay: vxswitch to each peer, ratio of medians (* where less is better)"
-        yield _row("", [titles[peer] for peer in others])
-        for key in results.figures(underlay):
-            if FIGURES[key].more_is_better is None:
-                continue
-            ratios = [results.ratio(underlay, peer, key) for peer in others]
-            mark = "" if FIGURES[key].more_is_better else " *"
-            yield _row(FIGURES[key].title + mark, ["-" if r is None else f"{r:.2f}" for r in ratios])
-    yield from (f"\nskipped {peer}: {reason}" for peer, reason in results.skipped.items())
-    yield from (f"\nFAILED {failure}" for failure in results.failures)
+def main() -> None:
+    """Show or write the tables of a run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="The tables of a run.")
+    parser.add_argument("result", type=Path, metavar="RESULT.json")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--markdown", action="store_true", help="print Markdown instead")
+    how.add_argument("--write", action="store_true", help="put them into README.md and docs/performance.md")
+    args = parser.parse_args()
+    report: dict[str, Any] = json.loads(args.result.read_text())
+    if report["schema"] != SCHEMA:
+        sys.exit(f"{args.result}: schema {report['schema']}, this program reads {SCHEMA}")
+    if args.write:
+        for path in markdown.write(report, args.result):
+            print(f"written: {path}")
+        return
+    for line in markdown.tables(report) if args.markdown else table(Results.read(report)):
+        print(line)
 
 
-def _row(title: str, cells: list[str]) -> str:
-    return f"  {title:<36}" + "".join(f"{cell:>16}" for cell in cells)
-
-
-def _cell(samples: list[float], figure: Figure) -> str:
-    """The median, and half the distance between the extremes in per cent of it."""
-    if not samples:
-        return "-"
-    middle = statistics.median(samples)
-    spread = (max(samples) - min(samples)) / 2 / middle if middle else 0.0
-    return f"{figure.number(middle)} ±{spread:.0%}" if len(samples) > 1 else figure.number(middle)
+if __name__ == "__main__":
+    main()

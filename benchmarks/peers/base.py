@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,15 +19,25 @@ from vxswitch.lab.netns import clean_environment
 VNI = 42
 OVERLAY_MTU = 1450  # an underlay of 1500 less 50: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14
 ADDRESSES = ("10.9.0.1", "10.9.0.2")
+BESIDE = ("10.9.0.3", "10.9.0.4")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Traffic goes from `source` to `address`, which `destination` has."""
+    """Traffic goes from `source` to `address`, which `destination` has.
+
+    `beside`: two more containers, each on another port of the same data planes, where these have ports at all.
+    """
 
     source: Namespace
     destination: Namespace
     address: str = ADDRESSES[1]
+    beside: Pair | None = None
+
+
+def two_pairs(first: Sequence[Namespace], second: Sequence[Namespace]) -> Pair:
+    """The pair of the first containers, the second ones beside it."""
+    return Pair(first[0], first[1], beside=Pair(second[0], second[1], BESIDE[1]))
 
 
 class Peer:
@@ -65,9 +76,9 @@ class Peer:
         """Until a ping comes back."""
         until(lambda: ping(pair.source, pair.address, count=1).received, 30.0, f"first ping over {self.name}")
 
-    def containers(self) -> list[Namespace]:
+    def containers(self, letter: str = "c") -> list[Namespace]:
         """Two empty namespaces, one for each host."""
-        return [self.lab.container(f"c{host.index}") for host in self.lab.hosts]
+        return [self.lab.container(f"{letter}{host.index}") for host in self.lab.hosts]
 
 
 def appears(namespace: Namespace, device: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.peers.base import ADDRESSES, VNI, Pair, Peer, adopt
+from benchmarks.peers.base import ADDRESSES, BESIDE, VNI, Pair, Peer, adopt, two_pairs
 from vxswitch.lab import Host, until
 from vxswitch.lab.netns import clean_environment, command
 
@@ -23,10 +23,10 @@ class Ovs(Peer):
     tools: ClassVar[dict[str, str]] = {"ovs-vswitchd": "openvswitch-switch", "ovsdb-server": "openvswitch-switch"}
 
     def start(self) -> Pair:
-        containers = self.containers()
+        first, second = self.containers(), self.containers("d")
         for host in self.lab.hosts:
             self._start_daemons(host)
-        for host, container, address in zip(self.lab.hosts, containers, ADDRESSES, strict=True):
+        for host, one, two in zip(self.lab.hosts, first, second, strict=True):
             other = self.lab.hosts[2 - host.index]
             self._vsctl(host, "add-br br-int -- set bridge br-int datapath_type=netdev")
             self._vsctl(host, "add-br br-phy -- set bridge br-phy datapath_type=netdev -- add-port br-phy eth0")
@@ -37,9 +37,10 @@ class Ovs(Peer):
             )
             tunnel = f"type=vxlan options:key={VNI} options:remote_ip={other.ip4}"
             self._vsctl(host, f"add-port br-int vxlan0 -- set interface vxlan0 {tunnel}")
-            self._vsctl(host, "add-port br-int inside -- set interface inside type=internal")
-            adopt(host, "inside", container, address)
-        return Pair(containers[0], containers[1])
+            for name, container, addresses in (("in-a", one, ADDRESSES), ("in-b", two, BESIDE)):
+                self._vsctl(host, f"add-port br-int {name} -- set interface {name} type=internal")
+                adopt(host, name, container, addresses[host.index - 1])
+        return two_pairs(first, second)
 
     def _start_daemons(self, host: Host) -> None:
         run = self._directory(host)

@@ -1,0 +1,169 @@
+"""A run in Markdown: the headline for the README, and every table for docs/performance.md.
+
+Each of the two files has a pair of marks; what stands between them is replaced, so no figure is ever typed by hand.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.figures import FIGURES
+from benchmarks.samples import OWN, Results, cell, heading
+from benchmarks.targets import judged
+
+ROOT: Final = Path(__file__).parent.parent
+BEGIN: Final = "<!-- figures -->"
+END: Final = "<!-- /figures -->"
+HEADLINE: Final = (
+    ("TCP, plain veth", "plain", "tcp_1"),
+    ("TCP, wire-like", "wire-like", "tcp_1"),
+    ("64 B UDP delivered", "plain", "udp_64_310000_delivered"),
+    ("ping p50", "plain", "ping_p50"),
+    ("CPU per GB", "plain", "cpu_per_gb"),
+)
+
+
+def write(report: dict[str, Any], result: Path) -> Iterator[Path]:
+    """Put the run into README.md and docs/performance.md; yields what was written. ValueError: a file has no mark."""
+    plots = sorted(result.parent.glob(f"{result.stem}-*.svg"))
+    for path, lines in (
+        (ROOT / "README.md", headline(report)),
+        (ROOT / "docs" / "performance.md", tables(report)),
+    ):
+        block = [*lines, "", *_links(path, result, plots if path.parent != ROOT else plots[:0])]
+        path.write_text(replaced(path.read_text(), block, path.name))
+        yield path
+
+
+def replaced(text: str, block: Iterable[str], name: str) -> str:
+    """`text` with `block` between its marks; a closing mark that is not there yet is added."""
+    before, begin, after = text.partition(BEGIN)
+    if not begin:
+        raise ValueError(f"{name} has no line {BEGIN}")
+    if END in after:
+        after = after.partition(END)[2]
+    body = "\n".join(block).strip()
+    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
+
+
+def headline(report: dict[str, Any]) -> Iterator[str]:
+    """The few figures that tell most, one line for each data plane, and where they were taken."""
+    results = Results.read(report)
+    shown = [one for one in HEADLINE if any(results.median(one[1], peer, one[2]) for peer in results.titles)]
+    yield from _head(["", *(f"{title}, {FIGURES[figure].unit}" for title, _, figure in shown)])
+    for peer, title in results.titles.items():
+        if peer in results.skipped:
+            continue
+        cells = []
+        for _, underlay, figure in shown:
+            middle = results.median(underlay, peer, figure)
+            text = "-" if middle is None else FIGURES[figure].number(middle)
+            cells.append(f"**{text}**" if peer == OWN else text)
+        yield _row([f"**{title}**" if peer == OWN else title, *cells])
+    yield f"\n{_where(report)}"
+
+
+def tables(report: dict[str, Any]) -> Iterator[str]:
+    """Everything: targets, medians and ratios of each underlay, and what was measured in memory."""
+    results = Results.read(report)
+    yield _where(report)
+    yield from _targets(results)
+    for underlay in results.samples:
+        yield f"\n### {underlay.capitalize()} underlay\n\nMedian and spread over the rounds.\n"
+        yield from _medians(results, underlay)
+        yield "\nvxswitch to each other, ratio of medians; * where less is better.\n"
+        yield from _ratios(results, underlay)
+    yield from (f"\nNot measured: {results.title(peer)}, {reason}." for peer, reason in results.skipped.items())
+    yield from (f"\nFailed: {failure}." for failure in results.failures)
+    if "pure" in report:
+        yield from _pure(report["pure"])
+
+
+def _where(report: dict[str, Any]) -> str:
+    about = report["facts"]
+    changed = f" with {about['changed_files']} changed files" if about["changed_files"] else ""
+    return (
+        f"{about['when'][:10]}, commit {about['commit']}{changed}; {about['cpus']} processors ({about['cpu']}), "
+        f"Linux {about['kernel']}, {about['system']}, Python {about['python']}; {report['rounds']} rounds, "
+        f"load before {about['load_before']:.1f}."
+    )
+
+
+def _targets(results: Results) -> Iterator[str]:
+    found = list(judged(results))
+    if not found:
+        return
+    yield "\n### Targets\n"
+    yield from _head(["ratio of medians", "underlay", "target", "this run", ""])
+    for target, ratio in found:
+        sides = f"{results.title(target.own)} / {results.title(target.peer)}"
+        sign = "≥" if target.at_least else "≤"
+        yield _row(
+            [
+                f"{FIGURES[target.figure].title}: {sides}",
+                target.underlay,
+                f"{sign} {target.limit:g}",
+                f"{ratio:.2f}",
+                "reached" if target.reached(ratio) else "**missed**",
+            ]
+        )
+
+
+def _medians(results: Results, underlay: str) -> Iterator[str]:
+    peers = results.samples[underlay]
+    yield from _head(["", *map(results.title, peers)])
+    for key in results.figures(underlay):
+        yield _row([heading(FIGURES[key]), *(cell(peers[peer].get(key, []), FIGURES[key]) for peer in peers)])
+
+
+def _ratios(results: Results, underlay: str) -> Iterator[str]:
+    others = [peer for peer in results.samples[underlay] if peer != OWN]
+    yield from _head(["", *map(results.title, others)])
+    for key in results.figures(underlay):
+        if FIGURES[key].more_is_better is not None:
+            ratios = [results.ratio(underlay, peer, key) for peer in others]
+            mark = "" if FIGURES[key].more_is_better else " *"
+            yield _row([FIGURES[key].title + mark, *("-" if r is None else f"{r:.2f}" for r in ratios)])
+
+
+def _pure(pure: dict[str, Any]) -> Iterator[str]:
+    yield "\n### In memory\n\nBest round, then median.\n"
+    yield from _head(["microseconds per call", "best", "median"])
+    for name, values in pure["micro"].items():
+        yield _row([" ".join(name.split()), f"{min(values):.2f}", f"{statistics.median(values):.2f}"])
+    yield ""
+    yield from _head(["wire frames", "best, 1000/s", "median, 1000/s", "best, us each"])
+    for name, values in pure["frames"].items():
+        best, middle = max(values), statistics.median(values)
+        yield _row([name, f"{best / 1e3:,.0f}", f"{middle / 1e3:,.0f}", f"{1e6 / best:.3f}"])
+    yield ""
+    yield from _head(["CPU per", "MACs or VTEPs", "best, us", "median, us"])
+    for name, sizes in pure["scale"].items():
+        for size, values in sizes.items():
+            yield _row([name, f"{int(size):,}", f"{min(values) * 1e6:.3f}", f"{statistics.median(values) * 1e6:.3f}"])
+
+
+def _links(path: Path, result: Path, plots: list[Path]) -> Iterator[str]:
+    """The page with all tables, each sample, and the plots."""
+    if path.parent == ROOT:
+        yield "How it is measured, every figure and its spread: [docs/performance.md](docs/performance.md)."
+        return
+    try:
+        below = result.resolve().relative_to(ROOT)
+    except ValueError:  # a result outside the repository: nobody else could follow a link to it
+        return
+    yield f"Every sample: [{below.name}](../{below})."
+    for plot in plots:
+        yield f"\n![{plot.stem}](../{below.parent}/{plot.name})"
+
+
+def _head(titles: list[str]) -> Iterator[str]:
+    yield _row(titles)
+    yield "|" + "---|" * len(titles)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
