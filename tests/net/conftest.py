@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.net.shapes", "tests.net.traffic", "tests.net.underlay", "tests.net.wire")
-
 from vxswitch.client import Client
 from vxswitch.errors import VxswitchError
 from vxswitch.lab.owner import labs
+
+pytest.register_assert_rewrite("tests.net.shapes", "tests.net.traffic", "tests.net.underlay", "tests.net.wire")
 
 _TAIL = 30  # lines
 

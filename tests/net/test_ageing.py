@@ -20,7 +20,7 @@ from vxswitch.lab import Lab, SwitchProcess, until
 SETTINGS = ("--network", "red=100", "--set", "fdb.age=2", "--set", "networks.host_port=false")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ends() -> Iterator[tuple[SwitchProcess, list[Container]]]:
     """The switch of the first host; its container, and two containers of the second host."""
     with Lab(hosts=2) as lab:
@@ -54,6 +54,7 @@ def test_a_mac_ages_out_while_frames_flow_only_to_it(
     ends: tuple[SwitchProcess, list[Container]], make: Callable[[str, str, bytes], bytes]
 ) -> None:
     switch, (near, silent, lively) = ends
+    switch.vx("fdb", "flush", "red")
     with Wire(near.namespace) as here, Wire(silent.namespace) as mute, Wire(lively.namespace) as voice:
         for wire, sender in ((mute, silent), (voice, lively)):
             hello = make(near.mac, sender.mac, b"hello")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.net import traffic
 from tests.net.containers import ask, attach
 from tests.net.underlay import grown
 from vxswitch.lab import Lab, ping
 
 
-@pytest.mark.parametrize("percent", [1, 5])
-def test_tcp_arrives_whole_over_a_lossy_underlay(percent: int) -> None:
+def test_tcp_arrives_whole_over_a_lossy_underlay() -> None:
     with Lab(hosts=2) as lab:
         one, two = lab.hosts
         near = one.switch("--network", "red=100", "--peer", two.ip4, wait=False)
@@ -22,7 +19,7 @@ def test_tcp_arrives_whole_over_a_lossy_underlay(percent: int) -> None:
         assert ping(here.namespace, there.ip).lost == 0
         before = [ask(switch, "drops") for switch in (near, far)]
         for host in lab.hosts:
-            lose = ["-m", "statistic", "--mode", "random", "--probability", f"{percent / 100}", "-j", "DROP"]
+            lose = ["-m", "statistic", "--mode", "random", "--probability", "0.02", "-j", "DROP"]
             host.run(["iptables", "-A", "INPUT", "-p", "udp", "--dport", "4789", *lose])
         traffic.tcp(here.namespace, there.namespace, there.ip, 10_000_000)
         traffic.tcp(there.namespace, here.namespace, here.ip, 10_000_000)

