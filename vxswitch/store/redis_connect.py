@@ -248,11 +248,8 @@ _PHRASES = (
 )
 
 
-_WHICH_SCRIPT = re.compile(r" script: [0-9a-f]{40}.*", re.DOTALL)  # its hash and line help nobody
-
-
 def _refused(error: exceptions.RedisError) -> ServerRefusedError:
-    text = _WHICH_SCRIPT.sub("", str(error))
+    text = _WHERE.sub("", str(error))
     code = _known_code(error)
     if code is None:
         code = next((code for phrase, code in _PHRASES if phrase in text), None)
