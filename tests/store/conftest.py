@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.nodes import FAST, Node, record
-from tests.store.servers import BINARIES, Server
+from tests.store.servers import BINARIES, Server, until
 from vxswitch.store.base import Store
 from vxswitch.store.memory import MemoryStore
 from vxswitch.store.memory_hub import MemoryHub
@@ -40,6 +40,7 @@ class World:
         """A node that has started and joined a VNI."""
         node = await self.node(name, uid=uid, epoch=epoch)
         await node.store.join(vni)
+        await until(lambda: node.store.status().state != "down")  # a busy machine may need a second attempt to connect
         return node
 
     async def close(self) -> None:
