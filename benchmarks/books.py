@@ -83,6 +83,7 @@ class Books:
         self.ends = ends
         self._before = [Account.of(switch) for switch in switches]
         self._queues = [dropped(where, "eth0") for where in (*hosts, *ends)]
+        self._refused = [refused(host) for host in hosts]
 
     def accounts(self) -> list[Account]:
         """One for each switch."""
@@ -103,7 +104,11 @@ class Books:
         for here, there in ((0, 1), (1, 0)):
             missing = accounts[here].sent - accounts[there].received
             if not 0 <= missing <= by_veth:
-                found.append(f"underlay {here + 1} to {there + 1}: {missing} missing, the veth dropped {by_veth}")
+                said = [dict(refused(self.hosts[host]) - self._refused[host]) for host in (here, there)]
+                found.append(
+                    f"underlay {here + 1} to {there + 1}: {missing} missing, the veth dropped {by_veth}, "
+                    f"the sender's kernel counts {said[0]}, the receiver's {said[1]}"
+                )
         return found
 
     def unexplained(self, load: Load, accounts: list[Account]) -> list[str]:
@@ -125,3 +130,15 @@ def dropped(where: Namespace, device: str) -> int:
     queues = json.loads(where.run(["tc", "-j", "-s", "qdisc", "show", "dev", device]).stdout)
     by_device = sum(int(link["stats64"][way]["dropped"]) for way in ("rx", "tx"))
     return by_device + sum(int(queue.get("drops", 0)) for queue in queues)
+
+
+def refused(where: Namespace) -> Counter[str]:
+    """What the kernel counts of IP and UDP that came to nothing (/proc/net/snmp, RFC 4293 and RFC 4113)."""
+    lines = where.run(["cat", "/proc/net/snmp"]).stdout.splitlines()
+    found: Counter[str] = Counter()
+    for names, values in zip(lines[::2], lines[1::2], strict=True):
+        kind, *columns = names.split()
+        for name, value in zip(columns, values.split()[1:], strict=True):
+            if kind in ("Ip:", "Udp:") and name.endswith(("Errors", "Discards", "NoRoutes", "NoPorts", "Fails")):
+                found[kind + name] = int(value)
+    return found

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.books import Account, dropped
-from vxswitch.lab import Lab
+from benchmarks.books import Account, dropped, refused
+from vxswitch.lab import Lab, until
 
 
 def test_a_frame_is_accounted_for_if_it_went_on_or_died_by_name() -> None:
@@ -32,3 +32,12 @@ def test_drops_of_a_devices_queue_are_seen() -> None:
         one.run(["tc", "qdisc", "add", "dev", "eth0", "root", "pfifo", "limit", "0"])
         one.run(["ping", "-c", "3", "-i", "0.01", "-W", "0.1", two.ip4], check=False)
         assert dropped(one, "eth0") > before
+
+
+@pytest.mark.root
+def test_what_the_kernel_refuses_is_seen() -> None:
+    with Lab(hosts=2, direct=True) as lab:
+        one, two = lab.hosts
+        before = refused(two)
+        one.run(["bash", "-c", f"echo nobody listens >/dev/udp/{two.ip4}/9"])
+        until(lambda: refused(two) - before == Counter({"Udp:NoPorts": 1}), 5.0, "the datagram to be refused")

@@ -30,6 +30,7 @@ from vxswitch.lab import Host, Lab, LabError, SwitchProcess, ping, until
 ON, OFF, AUTO = (("--set", f"underlay.kernel_cut={word}") for word in ("on", "off", "auto"))
 DOOR = "vxt-"  # what its TAP's name begins with
 SOL_PACKET, PACKET_VNET_HDR = 263, 15  # linux/socket.h, linux/if_packet.h
+over_ipv4 = pytest.mark.parametrize("ends", ["ipv4"], indirect=True)  # what does not depend on the family
 MSS = 1378  # fits over IPv6, too: an MTU of 1430 less IPv4 and TCP headers
 
 SUPER_FRAMES: dict[str, tuple[Packet, int, int]] = {
@@ -187,6 +188,7 @@ def settings(host: Host) -> tuple[set[str], str]:
     return names, host.run(["sysctl", "-a", "-r", words]).stdout
 
 
+@over_ipv4
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_everything_is_undone_when_the_switch_ends(ends: Ends, end: str) -> None:
     ends.switch(OFF).stop()
@@ -211,6 +213,7 @@ def test_everything_works_through_it(ends: Ends) -> None:
     ends.host.run(["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"])
 
 
+@over_ipv4
 def test_a_host_that_filters_by_reverse_path_is_not_touched(ends: Ends) -> None:
     """Its own setting outranks that of the TAP, and is not changed."""
     ends.host.run(["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1"])
@@ -220,6 +223,7 @@ def test_a_host_that_filters_by_reverse_path_is_not_touched(ends: Ends) -> None:
         ends.host.run(["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"])
 
 
+@over_ipv4
 def test_a_kernel_that_cannot_is_not_asked_to(ends: Ends) -> None:
     """Before linux 6.17 a TAP has no offload for UDP tunnels."""
     falls_back(ends, "no UDP tunnel offload on TAPs", refusing(TUNNEL))
