@@ -17,6 +17,11 @@ def test_a_frame_is_accounted_for_if_it_went_on_or_died_by_name() -> None:
     assert Account(100, 97, 3, 40, 60, Counter(storm=4)).unaccounted == 2
 
 
+def test_an_overflow_may_hide_a_run_and_nothing_else_does() -> None:
+    assert Account(9, 8, 0, 4, 5, Counter(storm=4)).hidden == 0
+    assert Account(9, 8, 0, 4, 5, Counter(underlay_overflow=2)).hidden == 2 * 127
+
+
 def test_only_what_happened_since_counts() -> None:
     before = Account(10, 9, 1, 4, 6, Counter(storm=2))
     after = Account(110, 108, 4, 44, 66, Counter(storm=6, rate=0))
