@@ -30,6 +30,7 @@ ROLES: Final = ("sends", "receives")
 RATE: Final = 250  # samples per second: each one stops the switch for a moment
 _SHOWN: Final = 16  # lines
 _LOOP = "Runner.run"  # asyncio's, on top while uvloop, which has no frames of its own, polls and calls
+_CALLS = frozenset(("TapPort.read", "TapPort.write", "Underlay._send", "Receiver.recv_run", "Door.send"))
 _FRAME = re.compile(r"(?P<function>.+) \((?P<where>[^()]+:\d+)\)")
 
 
@@ -92,11 +93,24 @@ def leaves(stacks: Iterable[str]) -> Counter[str]:
     return found
 
 
+def shares(counts: Counter[str]) -> dict[str, float]:
+    """Of the samples in which it did not wait: the share of system calls, of arithmetic on rows, and of the rest."""
+    parts: Counter[str] = Counter()
+    for line, count in counts.items():
+        function, _, where = line.partition("  ")
+        if function == _LOOP:
+            continue
+        kind = "system calls" if function in _CALLS else "offload/" if "vxswitch/offload/" in where else "the rest"
+        parts[kind] += count
+    return {kind: count / parts.total() for kind, count in parts.most_common()}
+
+
 def lines(found: dict[str, Counter[str]]) -> Iterator[str]:
     """The table for the terminal."""
     for role, counts in found.items():
         total = sum(counts.values())
-        yield f"\nthe switch that {role}: {total} samples while it worked"
+        told = ", ".join(f"{kind} {share:.0%}" for kind, share in shares(counts).items())
+        yield f"\nthe switch that {role}: {total} samples; beside its loop, {told}"
         for where, count in counts.most_common(_SHOWN):
             yield f"  {count / max(1, total):6.1%}  {where}"
 

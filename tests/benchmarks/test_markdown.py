@@ -31,6 +31,9 @@ def report() -> dict[str, Any]:
         for value in (9e9, 10e9, 11e9):
             results.add(underlay, "kernel", {"tcp_1": value, "cpu_per_gb": 0.5})
         results.add(underlay, "vxswitch", {"tcp_1": own, "cpu_per_gb": 1.5})
+    for peer, offered, delivered in (("kernel", 1e5, 1e5), ("vxswitch", 3e5, 1.5e5)):
+        udp = {"udp_64_310000_offered": offered, "udp_64_310000_delivered": delivered}
+        results.add("plain", peer, udp)
     results.skipped["ovs"] = "not installed"
     pure = {
         "micro": {"cut   a,  b": [2.0, 1.0, 3.0]},
@@ -52,10 +55,12 @@ def rows(lines: list[str]) -> dict[str, list[list[str]]]:
 
 def test_the_headline_has_a_line_for_each_that_was_measured(report: dict[str, Any]) -> None:
     lines = list(headline(report))
-    assert lines[0] == "|  | TCP, plain veth, Gbit/s | TCP, wire-like, Gbit/s | CPU per GB, s |"
+    assert lines[0] == (
+        "|  | TCP, plain veth, Gbit/s | TCP, wire-like, Gbit/s | 64 B UDP delivered of offered, kpps | CPU per GB, s |"
+    )
     found = rows(lines)
-    assert found["kernel VXLAN"] == [["10", "10", "0.5"]]
-    assert found["**vxswitch**"] == [["**4**", "**2**", "**1.5**"]]
+    assert found["kernel VXLAN"] == [["10", "10", "100 of 100", "0.5"]]
+    assert found["**vxswitch**"] == [["**4**", "**2**", "**150 of 300**", "**1.5**"]]
     assert "OVS userspace" not in found
     assert "2026-01-31, commit 0123456789ab; 2 processors (A CPU), Linux 6.18" in lines[-1]
 
@@ -67,6 +72,9 @@ def test_the_tables_have_targets_medians_ratios_and_what_is_measured_in_memory(r
         ["wire-like", "≥ 0.6", "0.20", "**missed**"],
     ]
     assert found["CPU per GB, machine: vxswitch / kernel VXLAN"] == [["plain", "≤ 2.5", "3.00", "**missed**"]]
+    assert found["UDP 64 B, 310 kpps: delivered: vxswitch / kernel VXLAN"] == [
+        ["plain", "≥ 0.8", "1.50 (of 300 and of 100 kpps offered)", "reached"]
+    ]
     assert found["TCP, 1 flow, Gbit/s"] == [["10 ±10%", "4"], ["10 ±10%", "2"]]
     assert found["TCP, 1 flow"] == [["0.40"], ["0.20"]]
     assert found["CPU per GB, machine *"] == [["3.00"], ["3.00"]]
