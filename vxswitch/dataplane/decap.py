@@ -28,7 +28,6 @@ from vxswitch.offload.coalesce import Joiner
 from vxswitch.wire import ethernet, ip, virtio, vxlan
 
 BURST_RUNS = 16  # runs taken from one socket before the loop looks elsewhere
-_MIN_DATAGRAM = vxlan.HEADER_LEN + ethernet.HEADER_LEN
 _CHANGES_INNER = frozenset((ip.ECT1, ip.CE))  # RFC 6040 figure 4: these outer codepoints alone change anything
 _MAX_SENDERS = 4096
 

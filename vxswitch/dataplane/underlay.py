@@ -94,7 +94,7 @@ class Receiver:
         except OSError:
             return False  # EAGAIN; there is no error queue on this socket, so nothing else is pending
         size, self.tos, fragment = cmsg.parse(ancillary) if ancillary else (0, 0, 0)
-        if flags & socket.MSG_CTRUNC:
+        if flags & _MSG_CTRUNC:
             self.ctrunc += 1
         run.fill(self.arena, RECEIVE_HEADROOM, size or total or 1, total)
         run.count = run.count or 1  # an empty datagram is one, too
