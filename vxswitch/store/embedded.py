@@ -215,7 +215,8 @@ class EmbeddedStore(RedisStore):
 
     async def _connect_and_work(self) -> None:
         try:
-            await asyncio.wait_for(self.server.ready.wait(), self._state.rules.connect_timeout)
+            async with asyncio.timeout(self._state.rules.connect_timeout):
+                await self.server.ready.wait()
         except TimeoutError:
             raise LinkDownError("server", f"the server does not start: {self.server.said}") from None
         await super()._connect_and_work()

@@ -163,7 +163,8 @@ class RedisStore:
         """The session that there is; waits for the very first attempt only."""
         if not self._tried.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._tried.wait(), self._state.rules.command_timeout)
+                async with asyncio.timeout(self._state.rules.command_timeout):
+                    await self._tried.wait()
         if self._session is None:
             status = self._state.status
             raise StoreUnavailableError(f"store {status.url} is {status.state}: {status.reason}")

@@ -144,7 +144,8 @@ class Session:
             self.settled.set()
             self._poke.clear()
             try:
-                await asyncio.wait_for(self._poke.wait(), self._state.rules.beat)
+                async with asyncio.timeout(self._state.rules.beat):  # wait_for may swallow a cancellation (python 3.11)
+                    await self._poke.wait()
             except TimeoutError:
                 pass
 
