@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,9 @@ def pair() -> Iterator[Pair]:
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
 def test_a_restart_keeps_taps_macs_and_addresses(pair: Pair, end: str) -> None:
     first, second = pair.switches
-    before, described, epoch = link(pair.one.namespace), port(first, pair.one), ask(first, "status")["epoch"]
-    assert before is not None and described is not None
+    described = until(lambda: is_up(first, pair.one), DEADLINE, "a port that is up")
+    before, epoch = link(pair.one.namespace), ask(first, "status")["epoch"]
+    assert before is not None
     if end == "SIGTERM":
         assert first.stop() == 0
     else:
@@ -33,9 +35,10 @@ def test_a_restart_keeps_taps_macs_and_addresses(pair: Pair, end: str) -> None:
     assert meanwhile is not None and meanwhile["ifindex"] == before["ifindex"]
     assert pair.one.mac in rows(second, "red")  # suspended, but claimed
     first.start()
-    again = port(first, pair.one)  # re-attached before `ready`
+    assert port(first, pair.one) is not None  # re-attached before `ready`
+    again = until(lambda: is_up(first, pair.one), DEADLINE, "a port that is up again")
     after = link(pair.one.namespace)
-    assert after is not None and again is not None
+    assert after is not None
     for key in ("ifindex", "address", "mtu"):
         assert after[key] == before[key]
     for key in ("id", "network", "vni", "netns", "ifname", "mac", "ips", "mtu", "state", "offloads"):
@@ -44,6 +47,12 @@ def test_a_restart_keeps_taps_macs_and_addresses(pair: Pair, end: str) -> None:
     until(lambda: reaches(pair.one, pair.two) and reaches(pair.two, pair.one), DEADLINE, "both ways again")
     row = rows(second, "red")[pair.one.mac]
     assert (row["hop"], row["source"], row["node"]) == ("remote", "claimed", "h1")
+
+
+def is_up(switch: SwitchProcess, container: Container) -> dict[str, Any] | None:
+    """The container's port once its carrier is up: the kernel tells of that in its own time, after the TAP is there."""
+    found = port(switch, container)
+    return found if found is not None and found["state"] == "up" else None
 
 
 def test_a_tcp_connection_outlives_the_switch_under_it(pair: Pair) -> None:
