@@ -30,6 +30,7 @@ from tests.dataplane.frames import (
     wire_count,
 )
 from vxswitch.dataplane.encap import BURST_FRAMES
+from vxswitch.dataplane.port import QUIET
 from vxswitch.model import Vtep
 
 FOUR, SIX = ("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")
@@ -364,3 +365,13 @@ def test_r15_each_peer_has_its_own_port(known: Duo) -> None:
     known.pa.send(to_b(b""))
     known.fabric.run()
     assert [d.target for d in known.fabric.sent] == [("192.0.2.77", 8472), ("192.0.2.2", 4789)]
+
+
+def test_after_a_pause_the_first_frame_leaves_before_the_port_is_asked_again(known: Duo) -> None:
+    for pause, taken in ((2 * QUIET, 1), (QUIET / 2, 5), (100 * QUIET, 1)):
+        for n in range(3):
+            known.pa.send(to_b(bytes([n]) * 50))
+        waiting, sent = len(known.pa.inbox), len(known.fabric.sent)
+        known.fabric.now += pause
+        assert known.a.encap.burst(known.pa, known.fabric.now)
+        assert (len(known.pa.inbox), len(known.fabric.sent)) == (waiting - taken, sent + taken)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dataplane.conftest import VNI, Duo
-from tests.dataplane.frames import IP4, IP6, VLAN, ethernet, ip4, mac, tcp, udp, vxlan
+from tests.dataplane.frames import IP4, IP6, VLAN, ethernet, ip4, mac, packet, tcp, udp, vxlan
 from vxswitch.dataplane.flow import MAX_FLOWS, Flow, FlowCache, flow_key
 from vxswitch.fdb import LocalPort, Table
 
@@ -54,16 +54,47 @@ def test_what_changes_from_packet_to_packet_does_not(ends: tuple[str, str]) -> N
     assert key(frame(ends=ends)) != (None, None)
 
 
-def test_only_unfragmented_tcp_and_udp_over_plain_ip_has_a_key() -> None:
+def test_only_unfragmented_tcp_udp_and_echo_over_plain_ip_has_a_key() -> None:
     whole = udp(*FOUR, 1, 2, bytes(30))
-    kinds = [ip4(*FOUR, protocol, bytes(30)) for protocol in (1, 2, 47, 132)]
+    kinds = [ip4(*FOUR, protocol, bytes(30)) for protocol in (2, 47, 132)]
+    kinds += [ip4(*FOUR, 1, bytes([kind]) + bytes(30)) for kind in (3, 5, 11, 13)]
+    kinds += [ip4(*FOUR, 1, b"\x08" + bytes(30), fragment=0x2000)]
     kinds += [ip4(*FOUR, 17, bytes(30), fragment=bits) for bits in (0x2000, 0x0001, 0x1FFF, 0x3F00)]
     kinds += [b"\x46" + whole[1:], b"\x65" + whole[1:], whole[:23]]
-    frames = [ethernet(mac(2), mac(1), IP4, packet) for packet in kinds]
+    frames = [ethernet(mac(2), mac(1), IP4, kind) for kind in kinds]
     frames += [ethernet(mac(2), mac(1), IP4, whole, tags=(VLAN,)), ethernet(mac(2), mac(1), 0x0801, whole)]
     frames += [ethernet(mac(2), mac(1), IP6, udp(*SIX, 1, 2, b"")[:43]), ethernet(mac(2), mac(1), IP6, whole)]
     assert [key(f) for f in frames] == [(None, None)] * len(frames)
     assert key(ethernet(mac(2), mac(1), IP4, ip4(*FOUR, 17, bytes(30), fragment=0x4000))) != (None, None)
+
+
+def echo(ends: tuple[str, str] = FOUR, kind: int | None = None, rest: bytes = b"\0abcd", tos: int = 0) -> bytes:
+    """A frame with an ICMP or ICMPv6 message, an echo request if no ``kind`` is named."""
+    six = ":" in ends[0]
+    kind = (128 if six else 8) if kind is None else kind
+    message = packet(*ends, 58 if six else 1, bytes([kind]) + rest + bytes(20), tos=tos)
+    return ethernet(mac(2), mac(1), IP6 if six else IP4, message)
+
+
+@pytest.mark.parametrize("ends", [FOUR, SIX])
+def test_an_echo_is_a_flow_whatever_its_number_and_checksum(ends: tuple[str, str]) -> None:
+    answer = 129 if ":" in ends[0] else 0
+    assert key(echo(ends)) == key(echo(ends, rest=b"\0ABCD")) != (None, None)
+    different = [
+        echo(ends),
+        echo(ends, answer),
+        echo(ends[::-1]),
+        echo(ends, tos=2),
+        frame(ends=ends),
+        frame(tcp, ends),
+    ]
+    assert len({key(f) for f in different}) == len(different)
+
+
+@pytest.mark.parametrize("kind", [130, 131, 132, 133, 134, 135, 136, 137, 143])
+def test_multicast_listeners_and_neighbours_are_no_flow(kind: int) -> None:
+    """RFC 2710, 3810, 4861: these are read by the switch, each one of them."""
+    assert key(echo(SIX, kind)) == (None, None)
 
 
 @given(st.binary(max_size=100), st.sampled_from((b"\x08\0", b"\x86\xdd", b"\x88\xa8")))
@@ -87,7 +118,8 @@ def a_flow() -> Flow:
 def test_found_is_what_was_kept_under_the_frames_key_and_nothing_else(head: int, data: st.DataObject) -> None:
     """Finding does not judge the frame first; no other frame may be taken for one of the flow."""
     ends = data.draw(st.sampled_from((FOUR, SIX)))
-    kept = vxlan(7, frame(data.draw(st.sampled_from((udp, tcp))), ends))
+    make = data.draw(st.sampled_from((udp, tcp, echo)))
+    kept = vxlan(7, echo(ends) if make is echo else frame(make, ends))
     flow, cache = a_flow(), FlowCache(head)
     key_of_flow = flow_key(memoryview(kept), 8, len(kept) - 8, head)
     assert key_of_flow is not None

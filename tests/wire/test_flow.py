@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP, fragment
 from scapy.layers.inet6 import (
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -275,6 +277,15 @@ def test_key_holds_macs_ethertype_and_ports(build) -> None:
     frames[3][Ether].src = frames[4][Ether].dst = "02:00:00:00:00:0c"
     frames[5][Ether].type = 0x88B5
     assert len({key(frame, layout) for frame in frames}) == len(frames)
+
+
+def test_echo_keys_hold_the_type_and_neither_checksum_nor_number() -> None:
+    one, other = (FORTH / IP() / ICMP(type=8, id=n, seq=n) / Raw(bytes([n]) * 20) for n in (1, 2))
+    assert key(one, flow.ECHO_V4) == key(other, flow.ECHO_V4) != key(FORTH / IP() / ICMP(type=0), flow.ECHO_V4)
+    assert key(one, flow.ECHO_V4)[-1] in flow.ECHO_V4_TYPES
+    one, other = (FORTH / IPv6() / ICMPv6EchoRequest(id=n, seq=n, data=bytes([n]) * 20) for n in (1, 2))
+    assert key(one, flow.ECHO_V6) == key(other, flow.ECHO_V6) != key(FORTH / IPv6() / ICMPv6EchoReply(), flow.ECHO_V6)
+    assert key(one, flow.ECHO_V6)[-1] in flow.ECHO_V6_TYPES
 
 
 def test_key_fields_are_named() -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from vxswitch.counters import Counts, Drop, Stats
 from vxswitch.dataplane import stages
 from vxswitch.dataplane.flow import Flow, FlowCache, FlowKey, flow_key
-from vxswitch.dataplane.port import Port
+from vxswitch.dataplane.port import QUIET, Port
 from vxswitch.dataplane.underlay import Receiver
 from vxswitch.fdb import Fdb, Hop, Peer, Row, Table
 from vxswitch.offload import partial
@@ -46,7 +46,9 @@ class Decap:
 
     def burst(self, receiver: Receiver, now: float) -> None:
         """Take what has arrived, up to a share. ``now``: monotonic seconds."""
-        for _ in range(BURST_RUNS):
+        runs = BURST_RUNS if now - receiver.read_at < QUIET else 1
+        receiver.read_at = now
+        for _ in range(runs):
             if not receiver.recv_run():
                 return
             self._run(receiver, now)

@@ -1,7 +1,8 @@
 """TAP to UDP: what happens to the frames of one burst, in the order in which it happens.
 
-``burst`` reads frames into one buffer until the port is empty or its share is used up. A frame whose flow has a
-decision that still holds goes straight to its hop; any other is judged by the stages, taught to the table, and decided.
+``burst`` reads frames into one buffer until the port is empty or its share is used up (after a pause: one frame). A
+frame whose flow has a decision that still holds goes straight to its hop; any other is judged by the stages, taught
+to the table, and decided.
 
     to a VTEP      the VXLAN header is written over the vnet header's tail; the frame waits on its Path, as a view,
                    for equal ones, and all leave when the burst is over: nothing waits for a timer
@@ -18,7 +19,7 @@ from vxswitch.counters import ALIVE, Drop, Stats
 from vxswitch.dataplane import stages
 from vxswitch.dataplane.flow import Flow, flow_key
 from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
-from vxswitch.dataplane.port import Port
+from vxswitch.dataplane.port import QUIET, Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
 from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
 from vxswitch.fdb import Hop, Peer, Table
@@ -55,7 +56,9 @@ class Encap:
         slot = self.slot
         view, at, left = slot.view, 0, BURST_BYTES
         n = 0
-        for _ in range(BURST_FRAMES):
+        frames = BURST_FRAMES if now - port.read_at < QUIET else 1
+        port.read_at = now
+        for _ in range(frames):
             if at + READ_MAX > _BUFFER:
                 self.flush(now)
                 at = 0

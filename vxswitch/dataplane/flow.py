@@ -1,8 +1,8 @@
 """Deciding once per inner flow: a cached decision, when it still holds, and where it is kept.
 
 The key is the bytes that decide (``wire.flow.KEY_V4``, ``KEY_V6``): addresses, ports, protocol, ToS, fragment bits;
-on receipt with the VXLAN header in front. Only unfragmented TCP and UDP over plain IP headers is cached: for all
-else those bytes are not a flow. A decision holds while the network's generation, and the hops of the two rows that
+on receipt with the VXLAN header in front. Only unfragmented TCP, UDP and echo over plain IP headers is cached: for
+all else those bytes are not a flow. A decision holds while the network's generation, and the hops of the two rows that
 it was made from, are what they were; so no change of the table has to look for the decisions that it voids.
 
 A cache is bounded and belongs to one port (or one sender): who fills it empties only his own.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from vxswitch.fdb import Hop, Row, Table
 from vxswitch.wire import ethernet, ip
-from vxswitch.wire.flow import KEY_V4, KEY_V6
+from vxswitch.wire.flow import ECHO_V4, ECHO_V4_TYPES, ECHO_V6, ECHO_V6_TYPES, KEY_V4, KEY_V6
 from vxswitch.wire.vxlan import HEADER_LEN
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ MAX_FLOWS = 4096
 _MISSES_MAX = 8  # a flow that cannot be joined costs one attempt in 256 frames
 FlowKey = tuple[object, ...]
 
-_RX_KEY_V4 = struct.Struct(f"!{HEADER_LEN}s" + KEY_V4.format.lstrip("!<>=@"))
-_RX_KEY_V6 = struct.Struct(f"!{HEADER_LEN}s" + KEY_V6.format.lstrip("!<>=@"))
+_RX_KEY_V4, _RX_KEY_V6, _RX_ECHO_V4, _RX_ECHO_V6 = (
+    struct.Struct(f"!{HEADER_LEN}s" + key.format.lstrip("!<>=@")) for key in (KEY_V4, KEY_V6, ECHO_V4, ECHO_V6)
+)
 
 _V4_FIRST = 0x45  # version 4, no options
 _TYPE_HI, _TYPE_LO = ethernet.ETHERTYPE, ethernet.ETHERTYPE + 1
@@ -34,7 +35,9 @@ _IP = ethernet.HEADER_LEN
 _V4_FRAGMENT = _IP + ip.V4_FRAGMENT
 _V4_FRAGMENT_HI = ip.V4_FRAGMENTED >> 8
 _V4_PROTOCOL = _IP + ip.V4_PROTOCOL
+_V4_ICMP_TYPE = _IP + ip.V4_HEADER_LEN
 _V6_NEXT = _IP + ip.V6_NEXT_HEADER
+_V6_ICMP_TYPE = _IP + ip.V6_HEADER_LEN
 _CACHED = frozenset((ip.PROTO_TCP, ip.PROTO_UDP))
 
 
@@ -98,6 +101,7 @@ class FlowCache(dict[FlowKey, Flow]):
         self.head = head
         self.partial = False
         self._v4, self._v6 = (_RX_KEY_V4, _RX_KEY_V6) if head else (KEY_V4, KEY_V6)
+        self._echo_v4, self._echo_v6 = (_RX_ECHO_V4, _RX_ECHO_V6) if head else (ECHO_V4, ECHO_V6)
 
     def find(self, buf: memoryview, start: int, length: int) -> Flow | None:
         """The decision about the frame at ``start``, if there is one that still holds.
@@ -106,8 +110,12 @@ class FlowCache(dict[FlowKey, Flow]):
         """
         if length >= KEY_V4.size and buf[start + _TYPE_HI] == 0x08:
             flow = self.get(self._v4.unpack_from(buf, start - self.head))
+            if flow is None and buf[start + _V4_PROTOCOL] == ip.PROTO_ICMP:
+                flow = self.get(self._echo_v4.unpack_from(buf, start - self.head))
         elif length >= KEY_V6.size and buf[start + _TYPE_HI] == 0x86:
             flow = self.get(self._v6.unpack_from(buf, start - self.head))
+            if flow is None and buf[start + _V6_NEXT] == ip.PROTO_ICMPV6:
+                flow = self.get(self._echo_v6.unpack_from(buf, start - self.head))
         else:
             return None
         return flow if flow is not None and flow.holds() else None
@@ -123,17 +131,19 @@ def flow_key(buf: bytearray | memoryview, start: int, length: int, head: int) ->
     """Key of the frame at ``start``, with the ``head`` (0, or a VXLAN header's length) bytes before it; None if it is
     of a kind that is not cached."""
     if length >= KEY_V4.size and buf[start + _TYPE_HI] == 0x08 and buf[start + _TYPE_LO] == 0:
-        if (
-            buf[start + _IP] == _V4_FIRST
-            and buf[start + _V4_PROTOCOL] in _CACHED
-            and not (buf[start + _V4_FRAGMENT] & _V4_FRAGMENT_HI or buf[start + _V4_FRAGMENT + 1])
+        if buf[start + _IP] != _V4_FIRST or (
+            buf[start + _V4_FRAGMENT] & _V4_FRAGMENT_HI or buf[start + _V4_FRAGMENT + 1]
         ):
+            return None
+        protocol = buf[start + _V4_PROTOCOL]
+        if protocol in _CACHED:
             return (_RX_KEY_V4 if head else KEY_V4).unpack_from(buf, start - head)
-    elif (
-        length >= KEY_V6.size
-        and buf[start + _TYPE_HI] == 0x86
-        and buf[start + _TYPE_LO] == 0xDD
-        and buf[start + _V6_NEXT] in _CACHED
-    ):
-        return (_RX_KEY_V6 if head else KEY_V6).unpack_from(buf, start - head)
+        if protocol == ip.PROTO_ICMP and buf[start + _V4_ICMP_TYPE] in ECHO_V4_TYPES:
+            return (_RX_ECHO_V4 if head else ECHO_V4).unpack_from(buf, start - head)
+    elif length >= KEY_V6.size and buf[start + _TYPE_HI] == 0x86 and buf[start + _TYPE_LO] == 0xDD:
+        protocol = buf[start + _V6_NEXT]
+        if protocol in _CACHED:
+            return (_RX_KEY_V6 if head else KEY_V6).unpack_from(buf, start - head)
+        if protocol == ip.PROTO_ICMPV6 and buf[start + _V6_ICMP_TYPE] in ECHO_V6_TYPES:
+            return (_RX_ECHO_V6 if head else ECHO_V6).unpack_from(buf, start - head)
     return None

@@ -14,7 +14,8 @@ differ in a few bits only can miss buckets altogether. One multiplication breaks
 packet of a flow to the next (TTL, lengths, identification, header checksum) is skipped. The ports are taken from where
 they stand without IPv4 options and IPv6 extension headers. Where the four bytes are no ports the key is merely finer
 (or, for the source port alone, coarser) than the flow: cache by it only what `PORT_PROTOCOLS` names and what is no
-fragment, or an ICMP checksum makes every packet an entry.
+fragment. `ECHO_V4` and `ECHO_V6` are the keys of ICMP messages: the type in place of ports, because a checksum stands
+where the destination port would.
 """
 
 import struct
@@ -32,6 +33,13 @@ KEY_V4_PROTOCOL: Final = 2
 # Fields: (MACs, ethertype, version, traffic class, top 4 bits of the flow label) (next header) (addresses, ports).
 KEY_V6: Final = struct.Struct("!16s 4x B x 36s")
 KEY_V6_PROTOCOL: Final = 1
+
+# Fields: (MACs, ethertype, version/IHL, ToS) (flags and fragment offset) (protocol) (addresses) (ICMP type).
+ECHO_V4: Final = struct.Struct("!16s 4x H x B 2x 8s B")
+# Fields: (MACs, ethertype, version, traffic class, top 4 bits of the flow label) (next header) (addresses) (ICMP type).
+ECHO_V6: Final = struct.Struct("!16s 4x B x 32s B")
+ECHO_V4_TYPES: Final = frozenset((0, 8))  # RFC 792: echo reply, echo
+ECHO_V6_TYPES: Final = frozenset((128, 129))  # RFC 4443 section 4: echo request, echo reply
 
 ENTROPY_BITS: Final = 16
 
