@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -47,18 +48,25 @@ def taps(here: Namespace) -> list[str]:
 def test_the_door_is_a_tap_that_forwards_and_goes_with_its_descriptor(namespace: Make) -> None:
     here = namespace()
     before = here.execute("sysctl", "-a", "-r", r"conf\.(all|default|lo)\.|ip_forward")
-    fd, mac = here.call(kernel_cut.open_door)
-    (name,) = taps(here)
+    door = here.call(kernel_cut.open_door)
+    name, exit_name = sorted(taps(here), key=here.addresses, reverse=True)
     link = here.link(name)
     assert link is not None
-    assert bytes.fromhex(link["address"].replace(":", "")) == mac
+    assert bytes.fromhex(link["address"].replace(":", "")) == door.mac
     assert "UP" in link["flags"] and link["mtu"] == 65521
     for setting, value in SETTINGS.items():
         assert here.execute("sysctl", "-n", f"net.{setting.format(name)}").strip() == value
     assert here.addresses(name) == ["192.0.0.8/32"], "RFC 7600: a dummy"
     assert here.execute("sysctl", "-a", "-r", r"conf\.(all|default|lo)\.|ip_forward") == before
-    os.close(fd)
+    assert here.addresses(exit_name) == []
+    for target in door.targets:
+        (route,) = json.loads(here.ip("-j", "route", "get", target))
+        assert route["dev"] == exit_name
+    assert [":" in target for target in door.targets] == [False, True]
+    os.close(door.fd)
+    os.close(door.exit_fd)
     assert taps(here) == []
+    assert door.targets[0] not in here.ip("route") and door.targets[1] not in here.ip("-6", "route")
 
 
 def test_reverse_path_filtering_forbids_it(namespace: Make) -> None:
@@ -72,7 +80,9 @@ def test_reverse_path_filtering_forbids_it(namespace: Make) -> None:
 def test_loose_reverse_path_filtering_does_not(namespace: Make, keep: Keep) -> None:
     here = namespace()
     here.execute("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
-    keep(here.call(kernel_cut.open_door)[0])
+    door = here.call(kernel_cut.open_door)
+    keep(door.fd)
+    keep(door.exit_fd)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,8 @@ def sender(pair: Pair, outer: tuple[str, str]) -> Iterator[Sender]:
     for side in pair:
         side.execute("ethtool", "-K", "u0", "tx", "off")
     with underlay(one, Vtep(outer[0]), send_sockets=4) as near, underlay(two, Vtep(outer[1])) as far:
-        door = Door(*one.call(open_door), near.options.ttl)
+        opened = one.call(open_door)
+        door = Door(opened.fd, opened.mac, near.options.ttl)
         table = Table("n", VNI, mtu=1420, learning="flood")
         spec = PortSpec("p", VNI, mac(1), antispoof=False, max_macs=9, bum_pps=9, bum_burst=9)
         port = CablePort(spec, table, 0.0)
@@ -61,8 +63,9 @@ def sender(pair: Pair, outer: tuple[str, str]) -> Iterator[Sender]:
         encap.door = door
         (receiver,) = far.receivers.values()
         yield Sender(encap, port, receiver)
-        door.close()
-        door.close()
+        for _ in range(2):
+            door.close()
+        os.close(opened.exit_fd)
 
 
 def bulk(size: int, ends: tuple[str, str] = FOUR, flags: int = 0x18, sport: int = 1) -> bytes:

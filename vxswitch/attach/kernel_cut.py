@@ -5,6 +5,9 @@ Packets that come out of it bear one of our own addresses as source (accept_loca
 (rp_filter 0), and are routed on (forwarding; for IPv6 force_forwarding, since linux 6.17): nothing of the host's own
 settings is changed. But ``all/rp_filter`` outranks the interface's 0: strict filtering (1) forbids the whole; loose
 filtering (2) passes what comes in by an interface that has any address, so this one has one that is nobody's.
+
+Beside it stands the exit, a second TAP: the way to two addresses that lead nowhere else, so that the switch can see
+whether the host forwards what comes by the door (dataplane/trial.py).
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 from pathlib import Path
+from typing import NamedTuple
 
 from vxswitch.attach import link, netlink, tap
 from vxswitch.errors import VxswitchError
@@ -24,11 +29,22 @@ TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100
 _MTU = 65535 - 14
 _DUMMY = "192.0.0.8"  # the IPv4 dummy address, RFC 7600 section 4.8
 _RT_SCOPE_HOST = 254  # linux/rtnetlink.h: never chosen as a source
+_NOWHERE_V4 = "192.0.2."  # TEST-NET-1, RFC 5737: no host has such an address; .128 to .254 are drawn from
+_NOWHERE_V6 = "100::"  # discard-only, RFC 6666
 _SYSCTL = Path("/proc/sys/net")
 
 
-def open_door() -> tuple[int, bytes]:
-    """The TAP's descriptor and MAC. VxswitchError says why this host has no such door."""
+class OpenedDoor(NamedTuple):
+    """The door's descriptor and MAC; the exit's descriptor and the addresses that are reached by it."""
+
+    fd: int
+    mac: bytes
+    exit_fd: int
+    targets: tuple[str, ...]
+
+
+def open_door() -> OpenedDoor:
+    """Both TAPs. VxswitchError says why this host has no such door."""
     if (_SYSCTL / "ipv4/conf/all/rp_filter").read_text().strip() == "1":
         raise VxswitchError("the kernel cannot cut: net.ipv4.conf.all.rp_filter is 1, which drops its packets")
     name = tap.temporary_name()
@@ -49,7 +65,38 @@ def open_door() -> tuple[int, bytes]:
     except BaseException:
         os.close(fd)
         raise
-    return fd, mac
+    try:
+        return OpenedDoor(fd, mac, *_open_exit())
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _open_exit() -> tuple[int, tuple[str, ...]]:
+    """A TAP without address, and the routes that lead into it."""
+    name = tap.temporary_name()
+    fd = tap.create(name, persistent=False)
+    try:
+        tap.prepare(fd, 0)
+        targets = [_NOWHERE_V4 + str(128 + secrets.randbelow(127))]
+        if (silent := _SYSCTL / f"ipv6/conf/{name}/addr_gen_mode").exists():
+            silent.write_text("1")
+            targets.append(_NOWHERE_V6 + secrets.token_hex(2))
+        _lead(name, targets)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, tuple(targets)
+
+
+def _lead(name: str, targets: list[str]) -> None:
+    """The host's way to these addresses is this interface, which asks nobody for MACs."""
+    found = link.link_info(name)
+    assert found is not None
+    with netlink.opened() as ipr, netlink.asking(f"route {', '.join(targets)} to {name}"):
+        ipr.link("set", index=found.index, state="up", arp=False)
+        for target in targets:
+            ipr.route("add", dst=target + ("/128" if ":" in target else "/32"), oif=found.index)
 
 
 def _give_dummy_address(name: str) -> None:

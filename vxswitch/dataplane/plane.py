@@ -18,6 +18,7 @@ from vxswitch.dataplane.kernel_cut import Door
 from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.dataplane.trace import Stage, trace, trace_in
+from vxswitch.dataplane.trial import Trial
 from vxswitch.dataplane.underlay import OpenReceiver, Receiver, Underlay
 from vxswitch.fdb import Fdb, LocalPort
 from vxswitch.model import PortSpec, Vtep
@@ -52,6 +53,8 @@ class Plane:
         self.retired = Counts()  # of ports that are gone
         self.retired_rx = self.retired_tx = 0
         self.received = 0  # by receivers that are closed
+        self._door: Door | None = None
+        self._trial: Trial | None = None
         self._busy_poll = options.busy_poll
         self._awake_until = 0.0
         self._spinning = False
@@ -73,14 +76,36 @@ class Plane:
             receiver.close()
         for receiver in opened:
             self._add_reader(receiver.sock.fileno(), self._guarded(self._on_underlay(receiver)))
-        if self.encap.door is not None:
-            self.encap.door.forget()
+        if self._door is not None:
+            self.underlay.without_flow_labels()
+            self._door.forget()
         for table in self.fdb.tables.values():
             table.changed()  # cached decisions hold paths with the old sockets
 
-    def open_door(self, fd: int, mac: bytes) -> None:
-        """Let the kernel cut super-frames that go out, by this TAP into the host's own stack."""
-        self.encap.door = Door(fd, mac, self.underlay.options.ttl)
+    def open_door(self, fd: int, mac: bytes, exit_fd: int | None = None, targets: Sequence[str] = ()) -> None:
+        """Prepare to let the kernel cut super-frames that go out, by this TAP into the host's own stack.
+
+        ``exit_fd`` and ``targets`` are for ``check_door``; without them another process checks.
+        """
+        self.underlay.without_flow_labels()
+        self._door = Door(fd, mac, self.underlay.options.ttl)
+        if exit_fd is not None:
+            self._trial = Trial(self._door, self.underlay, exit_fd, targets)
+            self._trial.ask()
+
+    def check_door(self) -> bool:
+        """Whether what went into the door since the last check has left the host. It is used as long as that is so."""
+        if self._trial is None:
+            return False
+        works = self._trial.passed()
+        if works != (self.encap.door is not None):
+            self.use_door(works)
+        self._trial.ask()
+        return works
+
+    def use_door(self, use: bool) -> None:
+        """Let the kernel cut from now on, or no more."""
+        self.encap.door = self._door if use else None
 
     def add_port(self, spec: PortSpec, fd: int, *, reads: bool = True) -> LocalPort:
         """Begin to forward for a TAP; the descriptor is the port's from here on. KeyError: no such network here.
@@ -124,8 +149,10 @@ class Plane:
         for receiver in self.underlay.receivers.values():
             self._remove_reader(receiver.sock.fileno())
         self.underlay.close()
-        if self.encap.door is not None:
-            self.encap.door.close()
+        self.encap.door = None
+        for opened in (self._door, self._trial):
+            if opened is not None:
+                opened.close()
 
     # -- what it did -------------------------------------------------------------------------------------------------
 

@@ -194,6 +194,12 @@ class Underlay:
         self._paths.clear()
         self.epoll.close()
 
+    def without_flow_labels(self) -> None:
+        """What we send over IPv6 bears flow label 0, as what goes through the door does: a flow has one label."""
+        if (pool := self._pools.get(socket.AF_INET6)) is not None:
+            for sock in pool.socks:
+                sock.setsockopt(socket.IPPROTO_IPV6, cmsg.IPV6_AUTOFLOWLABEL, 0)
+
     def poll(self) -> None:
         """Cold housekeeping: what only the kernel counts.
 

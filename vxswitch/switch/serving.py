@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from vxswitch import config as configuration
-from vxswitch.attach import kernel_cut, underlay
+from vxswitch.attach import underlay
 from vxswitch.attach.server import AttachServer
 from vxswitch.config import Config
 from vxswitch.control import logs
@@ -36,6 +36,7 @@ from vxswitch.fdb import LocalPort
 from vxswitch.model import Vtep
 from vxswitch.store.base import Store
 from vxswitch.switch.compose import Built, build, clock, make_plane, make_store, start_crew
+from vxswitch.switch.cutting import CHECK_EVERY, Cutting
 from vxswitch.switch.door import own_vteps
 
 log = logging.getLogger(__name__)
@@ -103,12 +104,14 @@ class Switch:
         plane = make_plane(config, self._on_port_gone, self._on_bug, crew)
         stack.callback(plane.close)
         await self._bind(plane, own.vteps)
-        await self._open_door(plane)
+        cutting = Cutting(plane)
+        await cutting.open(config.underlay.kernel_cut)
         store = make_store(config)
         self._built = build(config, state, own, plane, store)
         stack.push_async_callback(self._listening.aclose)
         api = await self._take_sockets(self._built)
         await self._join(stack, store)
+        self.tasks.every(lambda: CHECK_EVERY, "kernel_cut", cutting.check)
         if crew is not None:
             await crew.up()
         await api.start()
@@ -120,17 +123,6 @@ class Switch:
                 plane.set_vteps(vteps[:count])
             except OSError as error:
                 raise await asyncio.to_thread(underlay.bind_error, vteps[count - 1], error) from None
-
-    async def _open_door(self, plane: Plane) -> None:
-        wanted = self.config.underlay.kernel_cut
-        if wanted == "off":
-            return
-        try:
-            plane.open_door(*await asyncio.to_thread(kernel_cut.open_door))
-        except VxswitchError as error:
-            if wanted == "on":
-                raise
-            log.info("super-frames are cut here: %s", error)
 
     async def _take_sockets(self, built: Built) -> Api:
         """Every socket that others find us by is taken before anything begins; who comes early waits."""

@@ -45,9 +45,15 @@ class SetVteps(_Message, frozen=True):
 
 
 class OpenDoor(_Message, frozen=True):
-    """Let the kernel cut; with it comes the door's descriptor."""
+    """The way by which the kernel may cut; with it comes the door's descriptor."""
 
     mac: bytes
+
+
+class UseDoor(_Message, frozen=True):
+    """Let the kernel cut from now on, or no more."""
+
+    use: bool
 
 
 class PeerState(_Part, frozen=True):
@@ -175,7 +181,7 @@ class Counted(_Message, frozen=True):
 
 
 ToWorker: TypeAlias = (
-    Begin | SetVteps | OpenDoor | NetworkState | NetworkGone | AddPort | UpdatePort | RemovePort | Rows
+    Begin | SetVteps | OpenDoor | UseDoor | NetworkState | NetworkGone | AddPort | UpdatePort | RemovePort | Rows
 )
 ToMain: TypeAlias = Up | Learned | Seen | PortGone | Counted
 

@@ -35,6 +35,7 @@ from vxswitch.workers.messages import (
     SetVteps,
     ToMain,
     UpdatePort,
+    UseDoor,
     address,
 )
 
@@ -90,9 +91,13 @@ class SharedPlane(Plane):
             for sock in self._groups.pop(vtep):
                 sock.close()
 
-    def open_door(self, fd: int, mac: bytes) -> None:
-        super().open_door(fd, mac)
+    def open_door(self, fd: int, mac: bytes, exit_fd: int | None = None, targets: Sequence[str] = ()) -> None:
+        super().open_door(fd, mac, exit_fd, targets)
         self._crew.tell(OpenDoor(mac), [fd])
+
+    def use_door(self, use: bool) -> None:
+        super().use_door(use)
+        self._crew.tell(UseDoor(use))
 
     def add_port(self, spec: PortSpec, fd: int, *, reads: bool = True) -> LocalPort:
         reader = self._least_busy()

@@ -42,6 +42,7 @@ from vxswitch.workers.messages import (
     ToWorker,
     Up,
     UpdatePort,
+    UseDoor,
     decode_to_worker,
 )
 from vxswitch.workers.replica import Replica
@@ -125,6 +126,8 @@ class Worker:
                 self._set_vteps(plane, [Vtep(*vtep) for vtep in vteps], fds)
             case OpenDoor(mac):
                 plane.open_door(fds[0], mac)
+            case UseDoor(use):
+                plane.use_door(use)
 
     def _set_vteps(self, plane: Plane, vteps: list[Vtep], fds: list[int]) -> None:
         self._sockets = {vtep: socket.socket(fileno=fd) for vtep, fd in zip(vteps, fds, strict=True)}
