@@ -169,6 +169,8 @@ class Lab:
                 f"address add {host.ip4}/16 dev eth0",
                 f"address add {host.ip6}/64 dev eth0 nodad",
             )
+            # Interfaces made from here on have no link-local address and say nothing unasked: what is counted was sent.
+            host.run(["sysctl", "-qw", "net.ipv6.conf.default.addr_gen_mode=1"])
         if self.wire_like:
             self._make_wire_like()
 
