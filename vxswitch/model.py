@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -182,6 +183,19 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsChanged:
+    """Event: the multicast groups that a node's ports listen to in this VNI, all of them (empty = none).
+
+    Canonical text; ``0.0.0.0`` and ``::`` stand for a multicast router of that family, which wants all.
+    """
+
+    vni: int
+    node: str
+    groups: frozenset[str]
+    rev: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseState:
     """Event: the nodes with a live lease and the seconds left, by name, as the store judges them now.
 
@@ -202,6 +216,23 @@ class Snapshot:
     rows: tuple[Claim, ...]
     members: tuple[NodeRecord, ...]
     reason: str = "start"
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by node, as in GroupsChanged
 
 
-Event = Claimed | Withdrawn | MemberJoined | MemberLeft | LeaseState | Snapshot
+Event = Claimed | Withdrawn | MemberJoined | MemberLeft | GroupsChanged | LeaseState | Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of a VNI's change log.
+
+    ``kind`` is what the log has: claim, withdraw, join, leave, groups, lapse, reset. ``time`` is the store's clock,
+    seconds since 1970 (0.0 = not recorded); ``node`` whose row or membership it is; ``detail`` says for a human why.
+    """
+
+    rev: int
+    kind: str
+    time: float
+    mac: bytes | None
+    node: str | None
+    detail: str

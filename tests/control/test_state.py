@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -7,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from vxswitch.control.state import StateDir
+from vxswitch.control.state import StateDir, keep_epoch
 from vxswitch.errors import ConflictError, UsageError
+from vxswitch.model import NodeRecord
+from vxswitch.store.memory import MemoryStore
+from vxswitch.store.memory_hub import MemoryHub
+from vxswitch.store.rules import Clock, Rules
 
 
 def test_the_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -32,6 +37,41 @@ def test_the_epoch_is_on_disk_before_the_start_goes_on(tmp_path: Path) -> None:
     state = StateDir(tmp_path)
     assert json.loads((tmp_path / "node.json").read_bytes())["epoch"] == state.epoch
     state.close()
+
+
+def test_a_later_epoch_is_kept_for_the_next_start(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    for epoch in (5, 4):
+        state.note_epoch(epoch)
+    state.close()
+    again = StateDir(tmp_path)
+    assert (again.uid, again.epoch) == (state.uid, 6)
+    again.close()
+
+
+async def test_a_start_is_not_fenced_by_a_life_whose_lease_had_run_out(tmp_path: Path) -> None:
+    """The store gave that life two later epochs; it crashed with a lease, and the next start comes within it."""
+    now = 1000.0
+    hub = MemoryHub(Clock(lambda: now, lambda: now), Rules())
+    state, store = StateDir(tmp_path), MemoryStore(hub, beating=False)
+    await store.start(NodeRecord("one", state.uid, state.epoch, ()), lambda vni: ())
+    keeping = asyncio.create_task(keep_epoch(state, store))
+    for _ in range(2):
+        now += 10.0
+        store.beat()
+    assert store.node.epoch == state.epoch + 2
+    for _ in range(400):
+        await asyncio.sleep(0.025)
+        if json.loads((tmp_path / "node.json").read_bytes())["epoch"] == store.node.epoch:
+            break
+    keeping.cancel()
+    store.cut = True
+    state.close()
+    again, fresh = StateDir(tmp_path), MemoryStore(hub, beating=False)
+    await fresh.start(NodeRecord("one", again.uid, again.epoch, ()), lambda vni: ())
+    assert fresh.status().state == "up"
+    assert fresh.node.epoch == again.epoch > store.node.epoch
+    again.close()
 
 
 def test_a_second_switch_is_refused_and_told_who_has_it(tmp_path: Path) -> None:

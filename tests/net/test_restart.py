@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import pytest
+import redis
 
 from tests.net.containers import Container, ask, flood_list, full_mesh, rows
 from tests.net.pair import Pair, joined_pair, link, port, reaches
@@ -101,6 +103,30 @@ def test_a_killed_node_leaves_the_flood_lists_and_comes_back(pair: Pair) -> None
     first.start()
     until(lambda: full_mesh(pair.switches, "red"), DEADLINE, "it to be back")
     assert reaches(pair.two, pair.one)
+
+
+def test_a_start_right_after_a_life_whose_lease_ran_out_is_not_fenced(pair: Pair) -> None:
+    """Each time the store gave that life a later epoch, and it was killed while its last lease was still live."""
+    first = pair.switches[0]
+    until(lambda: full_mesh(pair.switches, "red"), DEADLINE, "both to be live")
+    store = redis.Redis(unix_socket_path=str(pair.store.unix_socket), protocol=2, decode_responses=True)
+    (lease,) = store.keys("vx:*:lease")
+    for _ in range(3):
+        before = registered(store)
+        store.zadd(lease, {"h1": int(1000 * time.time())})
+        until(lambda: registered(store) > before, DEADLINE, "a later epoch")  # noqa: B023
+    time.sleep(0.5)  # it is on disk soon after
+    first.kill()
+    first.start()
+    assert "fenced" not in first.stderr_tail(100)
+    assert ask(first, "status")["epoch"] == registered(store) > before
+    until(lambda: full_mesh(pair.switches, "red"), DEADLINE, "both to be live")
+
+
+def registered(store: Any) -> int:
+    """The epoch of the first host's node, as the store has it."""
+    (nodes,) = store.keys("vx:*:nodes")
+    return int(store.hget(nodes, "h1").split(" ")[1])
 
 
 def test_a_stopped_node_is_suspended_before_its_lease_runs_out(pair: Pair) -> None:

@@ -10,6 +10,7 @@ from vxswitch.model import (
     Claim,
     Claimed,
     Event,
+    GroupsChanged,
     LeaseState,
     MemberJoined,
     MemberLeft,
@@ -27,6 +28,7 @@ FAST = Rules(
     grace=2.0,
     hold_down=0.3,
     quarantine=0.5,
+    freeze=1.0,
     connect_timeout=0.5,
     command_timeout=0.5,
     backoff_max=0.4,
@@ -51,6 +53,7 @@ class Table:
 
     rows: dict[bytes, Claim] = field(default_factory=dict)
     members: dict[str, NodeRecord] = field(default_factory=dict)
+    groups: dict[str, frozenset[str]] = field(default_factory=dict)
     snapshots: list[str] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)  # MACs that were there and went, in order
 
@@ -65,11 +68,12 @@ class Node:
         self.tables: dict[int, Table] = {}
         self.leases: LeaseState | None = None
         self.events: list[Event] = []
+        self.hears: set[str] = set()  # the nodes that probes hear
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> Node:
         """Start the store, and follow its events."""
-        await self.store.start(self.node, self.reassert)
+        await self.store.start(self.node, self.reassert, lambda name: name in self.hears)
         self._task = asyncio.create_task(self._follow())
         return self
 
@@ -131,6 +135,7 @@ class Node:
                 rows = {row.mac: row for row in event.rows}
                 table.removed += [known for known in table.rows if known not in rows]
                 table.rows, table.members = rows, {node.name: node for node in event.members}
+                table.groups = dict(event.groups)
                 table.snapshots.append(event.reason)
             case Claimed(claim):
                 self.table(claim.vni).rows[claim.mac] = claim
@@ -141,3 +146,7 @@ class Node:
                 self.table(vni).members[node.name] = node
             case MemberLeft(vni, name, _):
                 self.table(vni).members.pop(name, None)
+            case GroupsChanged(vni, name, groups, _):
+                self.table(vni).groups[name] = groups
+                if not groups:
+                    del self.table(vni).groups[name]

@@ -51,14 +51,18 @@ class Server:
         return Endpoint(f"unix://{self.path}", path=str(self.path), username=USER, password=PASSWORD.replace(" ", "_"))
 
     def start(self) -> None:
-        """Start, empty, and wait until it answers."""
+        """Start, with what was saved if anything was, and wait until it answers."""
+        self.launch()
+        until_now(self._answers)
+
+    def launch(self, extra: str = "") -> None:
+        """Start and do not wait; ``extra``: more lines of configuration."""
         self._process = subprocess.Popen(
             [self._binary, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         assert self._process.stdin is not None
-        self._process.stdin.write(self._config.encode())
+        self._process.stdin.write((self._config + extra).encode())
         self._process.stdin.close()
-        until_now(self._answers)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this server."""

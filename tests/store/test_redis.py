@@ -14,6 +14,7 @@ from tests.store.servers import DEADLINE, PASSWORD, USER, Server, granted, until
 from tests.store.test_redis_faults import WHOLE, pair
 from vxswitch.errors import StoreUnavailableError
 from vxswitch.model import NetworkRecord
+from vxswitch.store import redis_history
 from vxswitch.store.base import LocalMac
 from vxswitch.store.redis_snapshot import SLICE, fetch
 from vxswitch.store.rules import Rules
@@ -165,6 +166,20 @@ async def test_a_large_table_is_read_without_holding_up_the_loop(server: Server)
     assert len(tables.rows) >= count
     assert turns >= count // SLICE
     await world.close()
+
+
+async def test_history_is_read_page_by_page_from_its_end(shared: RedisWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_history, "PAGE", 8)
+    one = await shared.member("one", VNI)
+    for turn in range(30):
+        await one.attach(VNI, 1 + turn % 3, ips=(f"10.0.0.{turn + 1}",))
+    entries = await one.store.history(VNI)
+    assert [entry.rev for entry in entries] == list(range(1, 32))
+    assert await one.store.history(VNI, mac(2)) == [entry for entry in entries if entry.mac == mac(2)]
+    assert await one.store.history(VNI, mac(2), limit=9) == [entry for entry in entries if entry.mac == mac(2)][1:]
+    assert await one.store.history(VNI, limit=20) == entries[-20:]
+    shared.server.admin.xtrim(shared.key(VNI, "log"), maxlen=10, approximate=False)
+    assert await one.store.history(VNI) == entries[-10:]
 
 
 async def test_calls_while_the_connection_breaks_are_unavailable_never_another_error(world: RedisWorld) -> None:

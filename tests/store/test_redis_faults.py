@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 from itertools import pairwise
 
@@ -146,6 +147,65 @@ async def test_rights_taken_away_and_given_back(world: RedisWorld) -> None:
     assert "NOPERM" in str(one.store.status().reason)
     world.server.admin.execute_command("ACL", "SETUSER", USER, "+zadd")
     await whole_again(one, two)
+
+
+async def test_user_switched_off_and_on(world: RedisWorld) -> None:
+    one, two = await pair(world)
+    admin = world.server.admin
+    admin.execute_command("ACL", "SETUSER", USER, "off")
+    admin.client_kill_filter(user=USER)
+    await until(lambda: one.store.status().state == "degraded")
+    assert "NOAUTH" in str(one.store.status().reason)
+    admin.execute_command("ACL", "SETUSER", USER, "on")
+    await whole_again(one, two)
+
+
+async def test_keys_out_of_reach(world: RedisWorld) -> None:
+    """The user may still do everything, but to the keys of another cluster."""
+    one, two = await pair(world)
+    admin = world.server.admin
+    admin.execute_command("ACL", "SETUSER", USER, "resetkeys", "~vx:{another/*}:*")
+    await until(lambda: one.store.status().state == "degraded")
+    assert "NOPERM" in str(one.store.status().reason)
+    with pytest.raises(StoreUnavailableError):
+        await one.attach(VNI, 3)
+    assert one.owners(VNI) == WHOLE
+    admin.execute_command("ACL", "SETUSER", USER, "~vx:{*/*}:*")
+    await whole_again(one, two)
+
+
+async def test_snapshots_that_cannot_be_saved(world: RedisWorld) -> None:
+    """MISCONF: the server stops writes when its own snapshot to disk failed."""
+    one, two = await trusted_pair(world)
+    said, admin = len(one.events), world.server.admin
+    (world.server.directory / "dump.rdb" / "in-the-way").mkdir(parents=True)
+    admin.config_set("save", "1000000 1000000")
+    admin.bgsave()
+    for node in (one, two):
+        await until(lambda node=node: node.store.status().state == "degraded")
+    assert "MISCONF" in str(one.store.status().reason)
+    with pytest.raises(StoreUnavailableError, match="MISCONF"):
+        await one.attach(VNI, 3)
+    assert one.owners(VNI) == WHOLE
+    admin.config_set("stop-writes-on-bgsave-error", "no")
+    await whole_again(one, two)
+    assert nobody_was_judged(one, said)
+
+
+async def test_loading_what_it_saved(world: RedisWorld) -> None:
+    """LOADING: back with data, but it takes its time to read them."""
+    one, two = await pair(world)
+    admin = world.server.admin
+    admin.mset({f"ballast{number}": random.randbytes(2048) for number in range(200)})
+    admin.save()
+    world.server.kill()
+    await until(lambda: one.store.status().state == "down")
+    world.server.launch("key-load-delay 5000\nloading-process-events-interval-bytes 1024\n")
+    await until(lambda: "LOADING" in str(one.store.status().reason))
+    assert one.store.status().state == "degraded"
+    assert one.owners(VNI) == WHOLE
+    await whole_again(one, two)
+    assert one.store.counts.errors["LOADING"] > 0
 
 
 async def test_password_changed_and_back(world: RedisWorld) -> None:

@@ -19,8 +19,9 @@ from vxswitch.model import NetworkRecord
 from vxswitch.store.rules import Rules
 
 VNI = 4096
-VNI_KEYS = ("meta", "fdb", "log", "members", "moves")
-BUCKET_KEYS = ("nodes", "lease")
+VNI_KEYS = ("meta", "fdb", "log", "members", "moves", "groups", "acks")
+BUCKET_KEYS = ("nodes", "lease", "heard")
+LISTENS = frozenset({"239.1.1.1", "ff05::1"})
 TYPES = ("string", "hash", "list", "zset", "stream", "set")
 
 
@@ -59,6 +60,13 @@ async def healed(one: Node, two: Node) -> None:
     assert one.table(VNI).rows[mac(3)].ips == ips
 
 
+async def listening(one: Node, two: Node) -> None:
+    """Groups that are told reach everybody."""
+    await two.store.set_groups(VNI, LISTENS)
+    for node in (one, two):
+        await until(lambda node=node: node.table(VNI).groups == {"two": LISTENS})
+
+
 @pytest.fixture
 async def brisk(shared_server: Server) -> AsyncIterator[RedisWorld]:
     """Nodes that beat often, so that healing is quick."""
@@ -73,6 +81,9 @@ async def test_a_key_of_a_network_of_another_type(brisk: RedisWorld, name: str) 
     for kind in TYPES:
         if poison(brisk.server.admin, brisk.key(VNI, name), kind):
             await healed(one, two)
+            if name == "acks":
+                assert set(await one.store.acks(VNI)) == {"one", "two"}
+    await listening(one, two)
 
 
 @pytest.mark.parametrize("name", BUCKET_KEYS)
@@ -161,6 +172,7 @@ async def test_keys_of_a_network_deleted(brisk: RedisWorld) -> None:
     for name in VNI_KEYS:
         brisk.server.admin.delete(brisk.key(VNI, name))
         await healed(one, two)
+    await listening(one, two)
 
 
 BAD_ENTRIES: dict[str, dict[str, str]] = {
@@ -196,6 +208,60 @@ async def test_members_nodes_and_leases_that_make_no_sense(brisk: RedisWorld) ->
     await healed(one, two)
     await until(lambda: one.live() == {"one", "two"})
     assert set(one.table(VNI).members) == {"one", "two"}
+
+
+BAD_GROUPS = {
+    "of nobody": ("evil", "239.0.0.1"),
+    "no group": ("one", "10.0.0.1"),
+    "not sorted": ("one", "239.0.0.2,239.0.0.1"),
+    "garbage": ("one", '{"groups": 1}'),
+    "ten megabytes": ("one", "x" * 10_000_000),
+    "binary": ("one", b"\xff\xfe"),
+    "in the place of good ones": ("two", "239.0.0.9"),
+}
+
+
+async def test_groups_that_make_no_sense(brisk: RedisWorld) -> None:
+    one, two = await pair(brisk)
+    await listening(one, two)
+    for number, (what, (name, text)) in enumerate(BAD_GROUPS.items()):
+        brisk.server.admin.hset(brisk.key(VNI, "groups"), name, text)
+        reader = await brisk.member(f"listener{number}", VNI)
+        await until(lambda reader=reader: reader.table(VNI).snapshots)
+        await healed(one, two)
+        for node in (one, two, reader):
+            await until(lambda node=node: node.table(VNI).groups == {"two": LISTENS})
+        assert reader.store.counts.poisoned > 0, what
+
+
+async def test_who_was_heard_and_what_was_told_that_make_no_sense(brisk: RedisWorld) -> None:
+    one, two = await pair(brisk)
+    admin = brisk.server.admin
+    admin.zadd(brisk.keys.heard, {"evil": float("inf"), "two": float("-inf"), "x y": 5})
+    admin.hset(brisk.key(VNI, "acks"), mapping={"one": "many", "evil": "7", "two": "9" * 40})
+    assert await one.store.acks(VNI) == {}
+    one.hears.add("two")
+    await healed(one, two)
+
+
+async def test_history_that_makes_no_sense_is_left_out(brisk: RedisWorld) -> None:
+    one, _ = await pair(brisk)
+    admin = brisk.server.admin
+    key = brisk.key(VNI, "log")
+    (last, _), *_ = admin.xrevrange(key, count=1)
+    rev = int(last.split("-")[0])
+    for entry in BAD_ENTRIES.values():
+        admin.xadd(key, entry, id=f"{rev}-*")
+    admin.xadd(
+        key, {"op": "leave", "key": "two", "val": "", "dig": "", "at": "soon", "why": b"\xff"}, id=f"{rev + 1}-1"
+    )
+    with contextlib.suppress(StoreUnavailableError):
+        *_, entry = await one.store.history(VNI)
+        assert (entry.kind, entry.node, entry.time, entry.detail) == ("leave", "two", 0.0, "")
+    admin.delete(key)
+    admin.set(key, "x")
+    with pytest.raises(StoreUnavailableError, match="WRONGTYPE"):
+        await one.store.history(VNI)
 
 
 async def test_a_later_layout_is_left_alone(shared: RedisWorld) -> None:

@@ -31,6 +31,13 @@ async def everything(world: RedisWorld) -> None:
     for turn in range(FAST.contested_moves):
         await (two, one)[turn % 2].attach(blue.vni, 1, "garp")
     await one.store.thaw(blue.vni, mac(1))
+    await one.store.set_groups(blue.vni, frozenset({"239.1.1.1"}))
+    await until(lambda: one.table(blue.vni).groups)
+    one.store.applied(blue.vni, 1)
+    two.hears.add("one")
+    assert set(await one.store.acks(blue.vni)) == {"one", "two"}
+    assert (await one.store.history(blue.vni, limit=1))[0].kind == "groups"
+    assert (await one.store.digest(blue.vni)).rows == 1
     await one.store.release([(blue.vni, mac(1))])
     await one.store.allocate_ip(blue.vni, "10.1.0.0/24", "a")
     await one.store.reserve_ip(blue.vni, "10.1.0.0/24", "10.1.0.9", "a")

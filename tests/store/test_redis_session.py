@@ -10,12 +10,14 @@ from tests.store.conftest import RedisWorld, redis_world
 from tests.store.nodes import FAST, record
 from tests.store.servers import Server, until
 from vxswitch.store import redis_session
+from vxswitch.store.base import VniDigest
 from vxswitch.store.codec import encode_member
 from vxswitch.store.redis_connect import Link
 from vxswitch.store.redis_scripts import BEAT, JOIN, run
 from vxswitch.store.redis_session import COMPARED, _next_of
 
 VNI = 4096
+EMPTY = VniDigest(0, "", 0)
 
 
 def test_turns_reach_everything() -> None:
@@ -33,9 +35,9 @@ async def beat_for(world: RedisWorld, link: Link, name: str, lease_ms: int) -> N
     """A heartbeat of a node that is only a name."""
     node = record(name)
     caller = [name, node.uid, 1]
-    await run(link, BEAT, world.keys.node, [*caller, "10.0.0.1:4789", "1", lease_ms, 0])
+    await run(link, BEAT, [*world.keys.node, world.keys.heard], [*caller, "10.0.0.1:4789", "1", lease_ms, 0, 0, 0, 0])
     keys = [*world.keys.of_vni(VNI), world.keys.joined(name)]
-    await run(link, JOIN, keys, [*caller, "0" * 16, encode_member(node), VNI])
+    await run(link, JOIN, keys, [*caller, "0" * 16, encode_member(node), VNI, "="])
 
 
 @pytest.mark.parametrize("count", [40, 200])
@@ -69,6 +71,32 @@ async def test_more_networks_than_one_beat_compares_are_compared_in_turn(
         shared.server.admin.hset(shared.key(vni, "meta"), "digest", "0123456789abcdef")
     await until(lambda: all(len(one.table(vni).snapshots) > 1 for vni in vnis))
     assert COMPARED == 32
+
+
+async def test_revs_are_told_when_they_change_some_in_each_beat(
+    shared: RedisWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_session, "TOLD", 4)
+    one = await shared.node("one")
+    vnis = range(5000, 5000 + 10)
+    for vni in vnis:
+        await one.store.join(vni)
+    await until(lambda: all((one.store.mirror_digest(vni) or EMPTY).rev == 1 for vni in vnis))
+    state, admin = one.store._state, shared.server.admin  # type: ignore[attr-defined]
+    beats = one.store.counts.beats
+    for vni in vnis:
+        one.store.applied(vni, 1)
+    await until(lambda: not state.untold)
+    assert one.store.counts.beats - beats >= 3
+    assert [admin.hgetall(shared.key(vni, "acks")) for vni in vnis] == [{"one": "1"}] * 10
+    for vni in vnis:
+        one.store.applied(vni, 1)
+        one.store.applied(vni, 500)
+    assert not state.untold, "no further than what was read, and that has been told"
+    admin.flushall()
+    await until(lambda: all("gen" in one.table(vni).snapshots for vni in vnis))
+    await until(lambda: not state.untold)
+    assert await one.store.acks(5000) == {"one": 0}, "a rev of the history that was lost"
 
 
 async def test_all_networks_are_whole_soon_after_a_flush(world: RedisWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,15 @@
 
 One directory (mode 0700) per node, locked for as long as the switch runs: the lock goes with the process, whatever
 ends it. ``node.json`` has the node's random id, kept for ever, and its epoch, which is one higher at each start and on
-disk before anyone hears of it. Everything else is a JSON document by name, replaced as a whole: written beside, synced,
-renamed, and the directory synced. A document that cannot be read is moved aside for a human to look at, and the switch
-goes on as if it had none: what it held is soft state that ports and networks assert again.
+disk before anyone hears of it; a later one that the store gives is kept, too (``keep_epoch``). Everything else is a
+JSON document by name, replaced as a whole: written beside, synced, renamed, and the directory synced. A document that
+cannot be read is moved aside for a human to look at, and the switch goes on as if it had none: what it held is soft
+state that ports and networks assert again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import logging
@@ -18,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from vxswitch.errors import ConflictError, UsageError, VxswitchError
+from vxswitch.store.base import Store
 
 log = logging.getLogger(__name__)
 
 _LOCK = "lock"
 _NODE = "node"
 _UID_BYTES = 8
+_LOOK = 0.25  # seconds between two looks at the epoch; a lease that runs out again takes longer
 
 
 class StateDir:
@@ -34,6 +38,7 @@ class StateDir:
         self._lock = _take(path)
         try:
             self.uid, self.epoch = self._next_start()
+            self._noted = self.epoch
         except BaseException:
             self.close()
             raise
@@ -65,6 +70,12 @@ class StateDir:
         except OSError as error:
             raise VxswitchError(f"cannot write {file}: {error.strerror}") from None
 
+    def note_epoch(self, epoch: int) -> None:
+        """The node lives by a later epoch now: the next start must be later still."""
+        if epoch > self._noted:
+            self.write(_NODE, {"uid": self.uid, "epoch": epoch})
+            self._noted = epoch
+
     def move_aside(self, name: str, why: str) -> None:
         """Keep a document that makes no sense as ``NAME.corrupt`` and say so."""
         file = self._file(name)
@@ -95,6 +106,17 @@ class StateDir:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+async def keep_epoch(state: StateDir, store: Store) -> None:
+    """For ever: note the later epoch with which a node whose lease had run out goes on.
+
+    Without it on disk, what this life leaves in the store would fence the next start until its lease is over.
+    """
+    while True:
+        await asyncio.sleep(_LOOK)
+        if store.node.epoch > state.epoch:
+            await asyncio.to_thread(state.note_epoch, store.node.epoch)
 
 
 def _is_node(found: Any) -> bool:

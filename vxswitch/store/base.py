@@ -6,13 +6,14 @@ not help). No call takes longer than its timeout; none is ever made from the way
 
 ``start`` says who we are and begins connecting in the background; it never waits for the store. ``events`` yields,
 for as long as the switch runs and through every reconnect, one ``Snapshot`` per joined VNI whenever continuity
-cannot be proved, then ``Claimed``/``Withdrawn``/``MemberJoined``/``MemberLeft`` in rev order without gaps, and a
-``LeaseState`` after each heartbeat, about the nodes that are members or own rows of joined VNIs. The consumer diffs a
-snapshot against what it has. After a store lost its data a snapshot still has the rows whose owners have not had the
-time to claim again, with revs beyond its own; those that do not come back in time are withdrawn.
+cannot be proved, then ``Claimed``/``Withdrawn``/``MemberJoined``/``MemberLeft``/``GroupsChanged`` in rev order
+without gaps, and a ``LeaseState`` after each heartbeat, about the nodes that are members or own rows of joined VNIs.
+The consumer diffs a snapshot against what it has. After a store lost its data a snapshot still has the rows whose
+owners have not had the time to claim again, with revs beyond its own; those that do not come back in time are
+withdrawn.
 
-Membership and claims are kept by the store object: what was joined and claimed is asserted again after every
-reconnect (``reassert`` asks the switch for the truth about its ports, because only the ports know).
+Membership, groups and claims are kept by the store object: what was joined and claimed is asserted again after
+every reconnect (``reassert`` asks the switch for the truth about its ports, because only the ports know).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from vxswitch.model import Claim, Event, NetworkRecord, NodeRecord
+from vxswitch.model import Claim, Event, LogEntry, NetworkRecord, NodeRecord
 
 StoreState = Literal["up", "degraded", "down", "static"]
 Evidence = Literal["attach", "garp", "na", "rarp", "frame"]
@@ -61,6 +62,15 @@ class ClaimResult:
     refused: str | None = None  # "no_lease", "fenced", "hold_down", "sticky", "frozen", "full"
 
 
+@dataclass(frozen=True, slots=True)
+class VniDigest:
+    """A VNI's table in short: two copies with the same rev and digest (16 hex digits) are the same."""
+
+    rev: int
+    digest: str
+    rows: int
+
+
 @dataclass(slots=True)
 class StoreCounts:
     """Since the store object was made; the keys of the counters are the reasons.
@@ -77,6 +87,11 @@ class StoreCounts:
     beats: int = 0
 
 
+def deaf(name: str) -> bool:
+    """Nobody is heard: there are no probes, and leases alone tell who lives."""
+    return False
+
+
 class Store(Protocol):
     """See the head of this file."""
 
@@ -85,15 +100,28 @@ class Store(Protocol):
         """What happened since the start, for metrics."""
         ...
 
+    @property
+    def node(self) -> NodeRecord:
+        """This node as it is registered: whose lease ran out comes back with a later epoch than it started with."""
+        ...
+
     def status(self) -> StoreStatus:
         """How the store is, from memory."""
         ...
 
-    async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
+    async def start(
+        self,
+        node: NodeRecord,
+        reassert: Callable[[int], Iterable[LocalMac]],
+        heard: Callable[[str], bool] = deaf,
+    ) -> None:
         """Begin. ``reassert(vni)`` returns every MAC that this node has in that VNI, now.
 
         Its MACs are claimed again after each reconnect, without new evidence: such a claim never takes a MAC from
         another live node. Rows of this node that it does not name are released.
+
+        ``heard(name)`` says whether that node answers in the data path. Each heartbeat tells the store of nodes that
+        have no lease and are heard: what they have is not deleted while anybody hears them.
         """
         ...
 
@@ -142,6 +170,34 @@ class Store(Protocol):
 
         To be called also for a MAC that moved away: it tells that the move was orderly.
         """
+        ...
+
+    async def set_groups(self, vni: int, groups: frozenset[str]) -> None:
+        """The multicast groups that this node's ports listen to in a joined VNI, all of them, at most 1024.
+
+        Remembered at once, told to the store as soon as it can be, and again after each reconnect. Until the first
+        call in a VNI what an earlier start of this node said stands. UsageError if one of them is no group.
+        """
+        ...
+
+    async def history(self, vni: int, mac: bytes | None = None, limit: int = 64) -> list[LogEntry]:
+        """The latest changes of a VNI (or of one MAC in it), as far back as the log reaches; the newest comes last."""
+        ...
+
+    async def digest(self, vni: int) -> VniDigest:
+        """What the store has of a VNI now; the digest is computed here, from all its rows."""
+        ...
+
+    def mirror_digest(self, vni: int) -> VniDigest | None:
+        """What this node has read of it, from memory; None while there is nothing to compare."""
+        ...
+
+    def applied(self, vni: int, rev: int) -> None:
+        """The tables of this node have come to this rev: told to the store by the next heartbeat."""
+        ...
+
+    async def acks(self, vni: int) -> dict[str, int]:
+        """How far each member with a live lease has come by its own word: name -> rev, 0 if it has not said yet."""
         ...
 
     async def thaw(self, vni: int, mac: bytes) -> None:

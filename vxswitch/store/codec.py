@@ -6,6 +6,7 @@ written: what does not come out the same when it is written again is not ours, a
 
     row     1 REV SINCE EPOCH UID NODE VTEPS IPS FLAGS      (hash fdb, field = MAC)
     member  1 EPOCH UID NODE VTEPS VERSION                  (hash members and nodes, field = node name)
+    groups  see groups.py                                   (hash groups, field = node name)
 
 Networks are JSON objects, name first. Nothing read here is trusted: every decode raises Poisoned, nothing else.
 """
@@ -111,7 +112,7 @@ def encode_row(claim: Claim) -> str:
 
 def decode_row(vni: int, field: bytes, value: bytes) -> Claim:
     """A row from its hash field (the MAC) and line."""
-    text = _ascii(value)
+    text = decode_ascii(value)
     mac, match = decode_mac(field), _ROW.match(text)
     if match is None:
         raise Poisoned(f"row of {format_mac(mac)}")
@@ -137,7 +138,7 @@ def encode_member(node: NodeRecord) -> str:
 
 def decode_member(field: bytes, value: bytes) -> NodeRecord:
     """A node from its hash field (the name) and line."""
-    text = _ascii(value)
+    text = decode_ascii(value)
     match = _MEMBER.match(text)
     if match is None or match[3] != decode_name(field):
         raise Poisoned("member")
@@ -172,7 +173,7 @@ def decode_network(value: bytes) -> NetworkRecord:
 
 def decode_mac(field: bytes) -> bytes:
     """A MAC of a single station: never a group address, never zero."""
-    text = _ascii(field)
+    text = decode_ascii(field)
     if not _MAC.match(text):
         raise Poisoned("MAC")
     mac = parse_mac(text)
@@ -183,10 +184,20 @@ def decode_mac(field: bytes) -> bytes:
 
 def decode_name(field: bytes) -> str:
     """A node's name."""
-    text = _ascii(field)
+    text = decode_ascii(field)
     if not re.fullmatch(_NODE, text, re.ASCII):
         raise Poisoned("node name")
     return text
+
+
+def decode_ascii(value: bytes, limit: int = ROW_BYTES) -> str:
+    """ASCII text of at most so many bytes."""
+    if len(value) > limit:
+        raise Poisoned(f"{len(value)} bytes")
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError:
+        raise Poisoned("not ASCII") from None
 
 
 def row_digest(claim: Claim) -> int:
@@ -200,17 +211,8 @@ def member_digest(node: NodeRecord) -> int:
 
 
 def digest_of(line: bytes) -> int:
-    """What a line adds to the digest; ``line`` is kind (r or m), field, a space and the text."""
+    """What a line adds to the digest; ``line`` is kind (r, m or g), field, a space and the text."""
     return int.from_bytes(hashlib.sha1(line, usedforsecurity=False).digest()[:8], "big")
-
-
-def _ascii(value: bytes) -> str:
-    if len(value) > ROW_BYTES:
-        raise Poisoned(f"{len(value)} bytes")
-    try:
-        return value.decode("ascii")
-    except UnicodeDecodeError:
-        raise Poisoned("not ASCII") from None
 
 
 def _decode_list(text: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from vxswitch.errors import StoreUnavailableError, UsageError
 from vxswitch.model import NodeRecord
-from vxswitch.store.base import LocalMac
+from vxswitch.store.base import LocalMac, deaf
 from vxswitch.store.redis import RedisStore
 from vxswitch.store.redis_connect import Endpoint, LinkDownError, acl_rules
 from vxswitch.store.rules import Clock, Rules
@@ -208,10 +208,15 @@ class EmbeddedStore(RedisStore):
         self._running: asyncio.Task[None] | None = None
         super().__init__(Endpoint("embedded:", path=str(path), password=password), cluster, rules, clock)
 
-    async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
+    async def start(
+        self,
+        node: NodeRecord,
+        reassert: Callable[[int], Iterable[LocalMac]],
+        heard: Callable[[str], bool] = deaf,
+    ) -> None:
         """Start the server, and begin to connect to it."""
         self._running = asyncio.create_task(self.server.keep_running(), name="embedded store")
-        await super().start(node, reassert)
+        await super().start(node, reassert, heard)
 
     async def _connect_and_work(self) -> None:
         try:

@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
 from vxswitch.errors import ConflictError, NotFoundError, StoreUnavailableError
-from vxswitch.model import Event, LeaseState, NetworkRecord, NodeRecord, check_vni, format_mac
+from vxswitch.model import Event, LeaseState, LogEntry, NetworkRecord, NodeRecord, check_vni, format_mac
 from vxswitch.store.addresses import address_key, address_text, check_owner, host_range
-from vxswitch.store.base import ClaimResult, LocalMac, StoreCounts, StoreState, StoreStatus
+from vxswitch.store.base import ClaimResult, LocalMac, StoreCounts, StoreState, StoreStatus, VniDigest, deaf
 from vxswitch.store.codec import canonical_mac, check_node
+from vxswitch.store.groups import canonical_groups
 from vxswitch.store.lease import OwnLease
 from vxswitch.store.memory_hub import Lapse, MemoryHub
 from vxswitch.store.mirror import Mark, Mirror
@@ -34,10 +35,13 @@ class MemoryStore:
         self._status = StoreStatus("memory:", "down", "not started", hub.clock.wall(), None)
         self._node = NodeRecord("", "", 0, ())
         self._reassert: Callable[[int], Iterable[LocalMac]] = lambda vni: ()
+        self._heard: Callable[[str], bool] = deaf
         self._lease = OwnLease(hub.rules)
         self._watched: Counter[str] = Counter()
         self._left: dict[str, float] = {}
         self._mirrors: dict[int, Mirror] = {}
+        self._groups: dict[int, frozenset[str]] = {}
+        self._applied: dict[int, tuple[str, int]] = {}  # VNI -> gen and rev
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self.cut = False
@@ -60,9 +64,14 @@ class MemoryStore:
         """See base.py; all nodes of a hub share its rules."""
         self._hub.rules = self._lease.rules = replace(self._hub.rules, lease=lease, beat=beat, grace=grace)
 
-    async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
+    async def start(
+        self,
+        node: NodeRecord,
+        reassert: Callable[[int], Iterable[LocalMac]],
+        heard: Callable[[str], bool] = deaf,
+    ) -> None:
         """Attach to the hub and beat once."""
-        self._node, self._reassert = check_node(node), reassert
+        self._node, self._reassert, self._heard = check_node(node), reassert, heard
         self._hub.listeners.append(self._read_on)
         self.beat()
         if self._beating:
@@ -100,6 +109,7 @@ class MemoryStore:
                 self._counts.connects += 1
                 for vni in list(self._mirrors):
                     self._assert(vni)
+            self._tell()
         for vni in list(self._mirrors):
             self._read_on(vni)
         self._emit_leases()
@@ -123,7 +133,7 @@ class MemoryStore:
         record = hub.records.networks.get(name)
         members = hub.tables[record.vni].members if record and record.vni in hub.tables else {}
         for member in members:
-            if member != self._node.name and not self._is_dead(member):
+            if member != self._node.name and not hub.is_dead(member):
                 raise ConflictError(f"network {name}: node {member} is still a member")
         removed = hub.records.remove(name)
         hub.tables.pop(removed.vni, None)
@@ -156,6 +166,36 @@ class MemoryStore:
         for vni, mac in macs:
             hub.release(self._node, vni, mac)
 
+    async def set_groups(self, vni: int, groups: frozenset[str]) -> None:
+        """See base.py."""
+        groups = canonical_groups(groups)
+        self._groups[check_vni(vni)] = groups
+        if vni in self._mirrors and self._reachable():
+            self._hub.set_groups(self._node, vni, groups)
+
+    async def history(self, vni: int, mac: bytes | None = None, limit: int = 64) -> list[LogEntry]:
+        """See base.py."""
+        return self._server().history(vni, mac, limit)
+
+    async def digest(self, vni: int) -> VniDigest:
+        """See base.py."""
+        return self._server().table(vni).truth.summary
+
+    def mirror_digest(self, vni: int) -> VniDigest | None:
+        """See base.py."""
+        mirror = self._mirrors.get(vni)
+        return mirror.summary if mirror is not None and mirror.loaded else None
+
+    def applied(self, vni: int, rev: int) -> None:
+        """See base.py."""
+        mirror = self._mirrors.get(vni)
+        if mirror is not None:
+            self._applied[vni] = (mirror.gen, min(rev, mirror.rev))
+
+    async def acks(self, vni: int) -> dict[str, int]:
+        """See base.py."""
+        return self._server().acks(vni)
+
     async def thaw(self, vni: int, mac: bytes) -> None:
         """See base.py."""
         if not self._server().thaw(vni, mac):
@@ -164,7 +204,7 @@ class MemoryStore:
     async def allocate_ip(self, vni: int, subnet: str, owner: str) -> str:
         """See base.py."""
         hub, hosts = self._server(), host_range(subnet)
-        key = hub.records.allocate(vni, hosts, check_owner(owner), self._node.name, hub.now, self._is_dead)
+        key = hub.records.allocate(vni, hosts, check_owner(owner), self._node.name, hub.now, hub.is_dead)
         return address_text(hosts.subnet, key)
 
     async def reserve_ip(self, vni: int, subnet: str, address: str, owner: str) -> None:
@@ -191,6 +231,8 @@ class MemoryStore:
         hub = self._hub
         if hub.join(self._node, vni):
             return
+        if vni in self._groups:
+            hub.set_groups(self._node, vni, self._groups[vni])
         ours = list(self._reassert(vni))
         for mac in ours:
             hub.claim(self._node, canonical_mac(mac), "reassert")
@@ -199,12 +241,22 @@ class MemoryStore:
             if row.node == self._node.name and row.mac not in macs:
                 hub.release(self._node, vni, row.mac, row.rev)
 
+    def _tell(self) -> None:
+        """Who is heard without a lease, how far our tables have come, and what is frozen no more."""
+        self._hub.hear([name for name in self._watched if not self._hub.lives(name) and self._heard(name)])
+        for vni, (gen, rev) in self._applied.items():
+            self._hub.ack(self._node, vni, gen, rev)
+        for vni, mirror in list(self._mirrors.items()):
+            for mac in self._reassert(vni) if mirror.frozen else ():
+                if mac.mac in mirror.frozen and mirror.rows[mac.mac].node == self._node.name:
+                    self._hub.claim(self._node, canonical_mac(mac), "reassert")
+
     def _reap(self) -> None:
         if not self._reachable() or not self._lease.may_reap(self._hub.now):
             return
         for vni, mirror in self._mirrors.items():
             for name in {*mirror.members, *(row.node for row in mirror.rows.values())}:
-                if not self._hub.lives(name):
+                if not self._hub.lives(name) and not self._heard(name):
                     self._hub.reap(self._node, vni, name)
 
     def _emit_leases(self) -> None:
@@ -236,7 +288,7 @@ class MemoryStore:
         elif behind > len(table.log):
             self._snapshot(mirror, "gap")
         else:
-            for change in [table.log[at] for at in range(-behind, 0)]:
+            for change in [table.log[at].change for at in range(-behind, 0)]:
                 if isinstance(change, Lapse):
                     mirror.rev = change.rev
                     self._emit_leases()
@@ -250,7 +302,8 @@ class MemoryStore:
         truth = self._hub.table(mirror.vni).truth
         keep_until = self._hub.now + self._hub.rules.come_back
         mark = Mark(truth.gen, truth.rev, truth.digest)
-        event = mirror.load(mark, truth.rows.values(), truth.members.values(), reason, keep_until)
+        copies = dict(truth.rows), dict(truth.members), dict(truth.groups)
+        event = mirror.load(mark, *copies, reason, keep_until)
         self._counts.resyncs[reason] += 1
         self._queue.put_nowait(event)
 
@@ -264,11 +317,10 @@ class MemoryStore:
             raise StoreUnavailableError("store memory: is not reachable")
         return self._hub
 
-    def _is_dead(self, name: str) -> bool:
-        return self._hub.leases.get(name, 0.0) <= self._hub.now - self._hub.rules.grace
-
     def _forget(self, vni: int) -> None:
         mirror = self._mirrors.pop(vni, None)
+        self._groups.pop(vni, None)
+        self._applied.pop(vni, None)
         if mirror is not None:
             mirror.drop()
 

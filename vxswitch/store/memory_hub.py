@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from vxswitch.model import Claim, Claimed, MemberJoined, MemberLeft, NodeRecord, Withdrawn
+from vxswitch.model import Claim, Claimed, GroupsChanged, LogEntry, MemberJoined, MemberLeft, NodeRecord, Withdrawn
 from vxswitch.store.base import ClaimResult, LocalMac
 from vxswitch.store.codec import encode_member
+from vxswitch.store.groups import NONE
 from vxswitch.store.memory_records import MemoryRecords
 from vxswitch.store.mirror import Change, Mirror
 from vxswitch.store.rules import LOG_LENGTH, Clock, Rules
@@ -29,6 +30,16 @@ class Lapse:
     rev: int
 
 
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A line of the log: what changed, when by the wall clock, whose it was, and why."""
+
+    change: Change | Lapse
+    time: float
+    node: str
+    detail: str
+
+
 @dataclass(slots=True)
 class Table:
     """One VNI. ``moves``: per MAC the contested moves as (time, loser's uid); ``frozen``: until when."""
@@ -36,7 +47,8 @@ class Table:
     truth: Mirror
     moves: dict[bytes, list[tuple[float, str]]] = field(default_factory=dict)
     frozen: dict[bytes, float] = field(default_factory=dict)
-    log: deque[Change | Lapse] = field(default_factory=lambda: deque(maxlen=LOG_LENGTH))
+    log: deque[Logged] = field(default_factory=lambda: deque(maxlen=LOG_LENGTH))
+    acks: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> dict[bytes, Claim]:
@@ -69,6 +81,7 @@ class MemoryHub:
         """Forget everything."""
         self.nodes: dict[str, NodeRecord] = {}
         self.leases: dict[str, float] = {}
+        self.heard: dict[str, float] = {}  # when a peer heard a node that had no lease
         self.tables: dict[int, Table] = {}
         self.records = MemoryRecords(self.rules)
 
@@ -86,6 +99,10 @@ class MemoryHub:
         if uid is not None and (node is None or node.uid != uid):
             return False
         return self.leases.get(name, 0.0) > self.now
+
+    def is_dead(self, name: str) -> bool:
+        """Whether a node had no lease for the grace period, and nobody heard it."""
+        return max(self.leases.get(name, 0.0), self.heard.get(name, 0.0)) <= self.now - self.rules.grace
 
     @property
     def now(self) -> float:
@@ -124,13 +141,36 @@ class MemoryHub:
         table = self.table(vni)
         old = table.members.get(node.name)
         if old is None or encode_member(old) != encode_member(node):
-            self._log(MemberJoined(vni, node, table.next_rev))
+            table.acks.pop(node.name, None)
+            self._log(MemberJoined(vni, node, table.next_rev), node.name, f"epoch {node.epoch}")
         return None
 
     def leave(self, node: NodeRecord, vni: int) -> None:
         """Rows first, then the membership."""
         if self.fence(node) != "fenced":
-            self._drop_node(vni, node.name)
+            self._drop_node(vni, node.name, "left")
+
+    def set_groups(self, node: NodeRecord, vni: int, groups: frozenset[str]) -> None:
+        """What a member listens to; takes a rev if that changes anything."""
+        table = self.table(vni)
+        if not self.fence(node) and node.name in table.members:
+            self._put_groups(vni, node.name, groups)
+
+    def ack(self, node: NodeRecord, vni: int, gen: str, rev: int) -> None:
+        """A member has come this far in the history ``gen``."""
+        table = self.table(vni)
+        if not self.fence(node) and node.name in table.members and gen == table.truth.gen:
+            table.acks[node.name] = rev
+
+    def acks(self, vni: int) -> dict[str, int]:
+        """How far the members with a live lease have come."""
+        table = self.table(vni)
+        return {name: table.acks.get(name, 0) for name in table.members if self.lives(name)}
+
+    def history(self, vni: int, mac: bytes | None, limit: int) -> list[LogEntry]:
+        """The latest lines of the log, newest last."""
+        entries = [_log_entry(logged) for logged in self.table(vni).log]
+        return [entry for entry in entries if mac in (None, entry.mac)][-limit:]
 
     def claim(self, node: NodeRecord, local: LocalMac, evidence: str) -> ClaimResult:
         """One claim; the order of the rules is that of claim.lua."""
@@ -139,16 +179,20 @@ class MemoryHub:
         if refused := self.fence(node):
             return ClaimResult(row, refused)
         if row and (row.node, row.uid) == (node.name, node.uid):
-            return self._claim_again(table, node, local, row)
+            return self._claim_again(table, node, local, row, evidence)
         if row is None and len(table.rows) >= self.rules.max_rows:
             return ClaimResult(None, "full")
-        flags = local.flags
+        flags, why = local.flags, [evidence]
         if row is not None:
             if refused := self._refuse_move(table, row, evidence):
                 return ClaimResult(row, refused)
-            if self.lives(row.node, row.uid) and self._contested(table, row):
-                flags = (*flags, "frozen")
-        return ClaimResult(self._put(table, node, local, flags, self.clock.wall()))
+            why.append(f"from {row.node}")
+            if self.lives(row.node, row.uid):
+                why.append("contested")
+                if self._contested(table, row):
+                    flags = (*flags, "frozen")
+                    why.append("frozen")
+        return ClaimResult(self._put(table, node, local, flags, self.clock.wall(), why))
 
     def release(self, node: NodeRecord, vni: int, mac: bytes, rev: int = 0) -> None:
         """Compare and delete; ``rev`` 0: whatever it is now. Another's row: the move was orderly."""
@@ -158,7 +202,7 @@ class MemoryHub:
         row = table.rows.get(mac)
         if row and row.node == node.name:
             if rev in (0, row.rev):
-                self._drop_row(vni, mac)
+                self._drop_row(vni, mac, "released")
         elif row and mac in table.moves:
             table.moves[mac] = [move for move in table.moves[mac] if move[1] != node.uid]
 
@@ -171,7 +215,7 @@ class MemoryHub:
         if row is None or "frozen" not in row.flags:
             return False
         thawed = replace(row, flags=tuple(f for f in row.flags if f != "frozen"), rev=table.next_rev)
-        self._log(Claimed(thawed))
+        self._log(Claimed(thawed), row.node, "thawed by hand")
         return True
 
     def lapse(self, node: NodeRecord, vnis: list[int]) -> None:
@@ -180,14 +224,19 @@ class MemoryHub:
             return
         self.leases[node.name] = self.now
         for vni in vnis:
-            self._log(Lapse(vni, node.name, self.table(vni).next_rev))
+            self._log(Lapse(vni, node.name, self.table(vni).next_rev), node.name, "")
+
+    def hear(self, names: list[str]) -> None:
+        """A node says that it hears these, which have no lease."""
+        self.heard.update((name, self.now) for name in names if not self.lives(name))
 
     def reap(self, node: NodeRecord, vni: int, dead: str) -> None:
         """Delete what a node has that has been dead for the grace period."""
         if self.fence(node):
             return
-        if self.leases.setdefault(dead, self.now) <= self.now - self.rules.grace:
-            self._drop_node(vni, dead)
+        self.leases.setdefault(dead, self.now)
+        if self.is_dead(dead):
+            self._drop_node(vni, dead, f"dead, says {node.name}")
 
     # Parts of the above.
 
@@ -213,15 +262,19 @@ class MemoryHub:
         table.frozen[row.mac] = self.now + self.rules.freeze
         return True
 
-    def _claim_again(self, table: Table, node: NodeRecord, local: LocalMac, row: Claim) -> ClaimResult:
-        flags = local.flags
+    def _claim_again(self, table: Table, node: NodeRecord, local: LocalMac, row: Claim, evidence: str) -> ClaimResult:
+        flags, why = local.flags, [evidence, "again"]
         if "frozen" in row.flags and table.frozen.get(row.mac, 0.0) > self.now:
             flags = (*flags, "frozen")
+        elif "frozen" in row.flags:
+            why.append("thawed")
         if (row.epoch, row.vteps, row.ips, row.flags) == (node.epoch, node.vteps, local.ips, flags):
             return ClaimResult(row)
-        return ClaimResult(self._put(table, node, local, flags, row.since))
+        return ClaimResult(self._put(table, node, local, flags, row.since, why))
 
-    def _put(self, table: Table, node: NodeRecord, local: LocalMac, flags: tuple[str, ...], since: float) -> Claim:
+    def _put(
+        self, table: Table, node: NodeRecord, local: LocalMac, flags: tuple[str, ...], since: float, why: list[str]
+    ) -> Claim:
         row = Claim(
             vni=local.vni,
             mac=local.mac,
@@ -234,29 +287,51 @@ class MemoryHub:
             since=since,
             rev=table.next_rev,
         )
-        self._log(Claimed(row))
+        self._log(Claimed(row), node.name, ", ".join(why))
         return row
 
-    def _drop_row(self, vni: int, mac: bytes) -> None:
+    def _put_groups(self, vni: int, name: str, groups: frozenset[str]) -> None:
+        table = self.table(vni)
+        before = table.truth.groups.get(name, NONE)
+        if groups != before:
+            detail = [f"+{group}" for group in sorted(groups - before)] + [f"-{g}" for g in sorted(before - groups)]
+            self._log(GroupsChanged(vni, name, groups, table.next_rev), name, ",".join(detail))
+
+    def _drop_row(self, vni: int, mac: bytes, why: str) -> None:
         table = self.tables[vni]
         table.moves.pop(mac, None)
         table.frozen.pop(mac, None)
-        self._log(Withdrawn(vni, mac, table.next_rev))
+        self._log(Withdrawn(vni, mac, table.next_rev), table.rows[mac].node, why)
 
-    def _drop_node(self, vni: int, name: str) -> None:
+    def _drop_node(self, vni: int, name: str, why: str) -> None:
         table = self.table(vni)
         for mac in [mac for mac, row in table.rows.items() if row.node == name]:
-            self._drop_row(vni, mac)
+            self._drop_row(vni, mac, why)
+        self._put_groups(vni, name, NONE)
+        table.acks.pop(name, None)
         if name in table.members:
-            self._log(MemberLeft(vni, name, table.next_rev))
+            self._log(MemberLeft(vni, name, table.next_rev), name, why)
 
-    def _log(self, change: Change | Lapse) -> None:
+    def _log(self, change: Change | Lapse, node: str, detail: str) -> None:
         vni = change.claim.vni if isinstance(change, Claimed) else change.vni
         table = self.table(vni)
         if isinstance(change, Lapse):
             table.truth.rev = change.rev
         else:
             table.truth.apply(change)
-        table.log.append(change)
+        table.log.append(Logged(change, self.clock.wall(), node, detail))
         for listener in list(self.listeners):
             listener(vni)
+
+
+_KINDS = {MemberJoined: "join", MemberLeft: "leave", GroupsChanged: "groups", Lapse: "lapse"}
+
+
+def _log_entry(logged: Logged) -> LogEntry:
+    match logged.change:
+        case Claimed(claim):
+            return LogEntry(claim.rev, "claim", logged.time, claim.mac, logged.node, logged.detail)
+        case Withdrawn(_, mac, rev):
+            return LogEntry(rev, "withdraw", logged.time, mac, logged.node, logged.detail)
+        case change:
+            return LogEntry(change.rev, _KINDS[type(change)], logged.time, None, logged.node, logged.detail)

@@ -1,4 +1,4 @@
-"""One VNI as this node has read it: the rows and members at one rev, with their digest.
+"""One VNI as this node has read it: the rows, members and groups at one rev, with their digest.
 
 Changes arrive in rev order (``apply``), or all at once (``load``). The digest is computed here from the decoded
 values, so that it proves what is in memory, not what was received; ``digest_after`` tells it before a change is
@@ -13,7 +13,6 @@ Pure: the clock is handed in.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,22 +20,25 @@ from vxswitch.model import (
     Claim,
     Claimed,
     Event,
+    GroupsChanged,
     MemberJoined,
     MemberLeft,
     NodeRecord,
     Snapshot,
     Withdrawn,
 )
+from vxswitch.store.base import VniDigest
 from vxswitch.store.codec import member_digest, row_digest
+from vxswitch.store.groups import NONE, groups_digest
 
 # Snapshot reasons after which owners must be given time to come back.
 BROKEN_HISTORY = frozenset({"gen", "rev", "digest", "poison"})
 
-Change = Claimed | Withdrawn | MemberJoined | MemberLeft
+Change = Claimed | Withdrawn | MemberJoined | MemberLeft | GroupsChanged
 
 
 class Mark(NamedTuple):
-    """A point in a VNI's history, and the digest of the rows and members at it."""
+    """A point in a VNI's history, and the digest of the rows, members and groups at it."""
 
     gen: str
     rev: int
@@ -44,7 +46,10 @@ class Mark(NamedTuple):
 
 
 class Mirror:
-    """See the head of this file. ``watched`` counts, over all VNIs, the rows and memberships of each node."""
+    """See the head of this file. ``watched`` counts, over all VNIs, the rows and memberships of each node.
+
+    A node without groups is not in ``groups``; ``frozen`` are the MACs of rows with that flag.
+    """
 
     def __init__(self, vni: int, watched: Counter[str]) -> None:
         self.vni = vni
@@ -53,30 +58,42 @@ class Mirror:
         self.digest = 0
         self.rows: dict[bytes, Claim] = {}
         self.members: dict[str, NodeRecord] = {}
+        self.groups: dict[str, frozenset[str]] = {}
+        self.frozen: set[bytes] = set()
         self.loaded = False
         self._watched = watched
         self._kept_rows: dict[bytes, Claim] = {}
         self._kept_members: dict[str, NodeRecord] = {}
+        self._kept_groups: dict[str, frozenset[str]] = {}
         self._kept_until = 0.0
 
     def load(
         self,
         mark: Mark,
-        rows: Iterable[Claim],
-        members: Iterable[NodeRecord],
+        rows: dict[bytes, Claim],
+        members: dict[str, NodeRecord],
+        groups: dict[str, frozenset[str]],
         reason: str,
         keep_until: float,
     ) -> Snapshot:
-        """Everything anew; ``keep_until``: the monotonic time until which absent owners are waited for."""
+        """Everything anew; ``keep_until``: the monotonic time until which absent owners are waited for.
+
+        The dicts are the mirror's from now on. No step of this is done per row in Python code: a table of 16384 rows
+        takes a few milliseconds.
+        """
         if reason in BROKEN_HISTORY:
             self._kept_rows |= self.rows
-            self._kept_members |= self.members
+            self._kept_groups |= self.groups
+            self._keep_members()
             self._kept_until = keep_until
-        self.drop()
-        for claim in rows:
-            self._put_row(claim)
-        for node in members:
-            self._put_member(node)
+        self._clear()
+        self.rows, self.members, self.groups = rows, members, groups
+        self.frozen = {row.mac for row in rows.values() if "frozen" in row.flags}
+        self._watched.update(self._named())
+        self._kept_rows = {mac: row for mac, row in self._kept_rows.items() if mac not in rows}
+        self._kept_groups = {name: theirs for name, theirs in self._kept_groups.items() if name not in groups}
+        for name in self._kept_members.keys() & members.keys():
+            self._drop_kept(name)
         self.gen, self.rev, self.digest = mark
         self.loaded = True
         return Snapshot(
@@ -85,15 +102,25 @@ class Mirror:
             rows=(*self.rows.values(), *(self._vouch(row) for row in self._kept_rows.values())),
             members=(*self.members.values(), *self._kept_members.values()),
             reason=reason,
+            groups={**self._kept_groups, **self.groups},
         )
 
     def drop(self) -> None:
+        """Forget everything."""
+        self._clear()
+        self._kept_rows, self._kept_groups = {}, {}
+        self._drop_all_kept()
+
+    def _clear(self) -> None:
         """Forget rows and members (not the kept ones), as before the first ``load``."""
-        for row in self.rows.values():
-            self._unwatch(row.node)
-        for name in self.members:
-            self._unwatch(name)
-        self.rows, self.members, self.digest, self.loaded = {}, {}, 0, False
+        for name, times in self._named().items():
+            self._unwatch(name, times)
+        self.rows, self.members, self.groups, self.frozen, self.digest, self.loaded = {}, {}, {}, set(), 0, False
+
+    @property
+    def summary(self) -> VniDigest:
+        """Rev, digest and number of rows."""
+        return VniDigest(self.rev, f"{self.digest:016x}", len(self.rows))
 
     def digest_after(self, change: Change) -> int:
         """The digest as it would be after this change."""
@@ -106,6 +133,8 @@ class Mirror:
                 return self.digest ^ self._member_digest(node.name) ^ member_digest(node)
             case MemberLeft(node=name):
                 return self.digest ^ self._member_digest(name)
+            case GroupsChanged(node=name, groups=groups):
+                return self.digest ^ groups_digest(name, self.groups.get(name, NONE)) ^ groups_digest(name, groups)
 
     def apply(self, change: Change) -> None:
         """One change, which takes its rev."""
@@ -125,15 +154,35 @@ class Mirror:
             case MemberLeft(node=name, rev=rev):
                 self._take_member(name)
                 self.rev = rev
+            case GroupsChanged(node=name, groups=groups, rev=rev):
+                self._put_groups(name, groups)
+                self.rev = rev
 
     def give_up(self, now: float) -> list[Event]:
         """Withdraw what was kept and not claimed again, once its time is over."""
-        if now < self._kept_until or not (self._kept_rows or self._kept_members):
+        if now < self._kept_until or not (self._kept_rows or self._kept_members or self._kept_groups):
             return []
         events: list[Event] = [Withdrawn(self.vni, mac, self.rev) for mac in self._kept_rows]
+        events += [GroupsChanged(self.vni, name, NONE, self.rev) for name in self._kept_groups]
         events += [MemberLeft(self.vni, name, self.rev) for name in self._kept_members]
-        self._kept_rows, self._kept_members = {}, {}
+        self._kept_rows, self._kept_groups = {}, {}
+        self._drop_all_kept()
         return events
+
+    def _keep_members(self) -> None:
+        """Kept members stay watched: their leases are asked for, and nobody takes them for dead meanwhile."""
+        for name, node in self.members.items():
+            if name not in self._kept_members:
+                self._watched[name] += 1
+            self._kept_members[name] = node
+
+    def _drop_all_kept(self) -> None:
+        for name in list(self._kept_members):
+            self._drop_kept(name)
+
+    def _drop_kept(self, name: str) -> None:
+        if self._kept_members.pop(name, None) is not None:
+            self._unwatch(name)
 
     def _vouch(self, row: Claim) -> Claim:
         return row if row.rev > self.rev else replace(row, rev=self.rev + 1)
@@ -146,6 +195,8 @@ class Mirror:
 
     def _put_row(self, claim: Claim) -> None:
         self.rows[claim.mac] = claim
+        if "frozen" in claim.flags:
+            self.frozen.add(claim.mac)
         self._watched[claim.node] += 1
         self._kept_rows.pop(claim.mac, None)
 
@@ -153,19 +204,31 @@ class Mirror:
         old = self.rows.pop(mac, None)
         if old is not None:
             self._unwatch(old.node)
+            self.frozen.discard(mac)
         self._kept_rows.pop(mac, None)
 
     def _put_member(self, node: NodeRecord) -> None:
         self.members[node.name] = node
         self._watched[node.name] += 1
-        self._kept_members.pop(node.name, None)
+        self._drop_kept(node.name)
 
     def _take_member(self, name: str) -> None:
         if self.members.pop(name, None) is not None:
             self._unwatch(name)
-        self._kept_members.pop(name, None)
+        self._drop_kept(name)
 
-    def _unwatch(self, name: str) -> None:
-        self._watched[name] -= 1
+    def _put_groups(self, name: str, groups: frozenset[str]) -> None:
+        self._kept_groups.pop(name, None)
+        if groups:
+            self.groups[name] = groups
+        else:
+            self.groups.pop(name, None)
+
+    def _named(self) -> Counter[str]:
+        """The nodes of rows and members, how often each."""
+        return Counter([*(row.node for row in self.rows.values()), *self.members])
+
+    def _unwatch(self, name: str, times: int = 1) -> None:
+        self._watched[name] -= times
         if not self._watched[name]:
             del self._watched[name]

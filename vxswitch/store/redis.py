@@ -16,13 +16,15 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
 from vxswitch.errors import NotFoundError, StoreUnavailableError, UsageError
-from vxswitch.model import Event, NetworkRecord, NodeRecord, check_vni, format_mac
+from vxswitch.model import Event, LogEntry, NetworkRecord, NodeRecord, check_vni, format_mac
 from vxswitch.store import redis_scripts as scripts
-from vxswitch.store.base import ClaimResult, LocalMac, StoreCounts, StoreState, StoreStatus
+from vxswitch.store.base import ClaimResult, LocalMac, StoreCounts, StoreState, StoreStatus, VniDigest, deaf
 from vxswitch.store.codec import canonical_mac, check_node
+from vxswitch.store.groups import canonical_groups
 from vxswitch.store.mirror import Mirror
 from vxswitch.store.redis_claims import claim, release, run_repairing, vni_run
 from vxswitch.store.redis_connect import Endpoint, LinkDownError
+from vxswitch.store.redis_history import acks, digest, history
 from vxswitch.store.redis_members import leave
 from vxswitch.store.redis_records import Records
 from vxswitch.store.redis_scripts import Keys
@@ -65,10 +67,15 @@ class RedisStore:
         """See base.py."""
         self._state.rules = self._state.lease.rules = replace(self._state.rules, lease=lease, beat=beat, grace=grace)
 
-    async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
+    async def start(
+        self,
+        node: NodeRecord,
+        reassert: Callable[[int], Iterable[LocalMac]],
+        heard: Callable[[str], bool] = deaf,
+    ) -> None:
         """Begin to connect in the background; UsageError if the node's record cannot stand in the store."""
         self._state.node = check_node(node)
-        self._state.reassert = reassert
+        self._state.reassert, self._state.heard = reassert, heard
         self._task = asyncio.create_task(self._keep_connected(), name="store")
 
     async def close(self, *, leave: bool) -> None:
@@ -104,7 +111,7 @@ class RedisStore:
         """See base.py."""
         vni = await (await self._records()).remove(name)
         if vni is not None:
-            self._forget(vni)
+            self._state.forget(vni)
 
     async def allocate_ip(self, vni: int, subnet: str, owner: str) -> str:
         """See base.py."""
@@ -130,7 +137,7 @@ class RedisStore:
 
     async def leave(self, vni: int) -> None:
         """See base.py: done at once if it can be, else remembered."""
-        self._forget(vni)
+        self._state.forget(vni)
         self._state.leaving.add(vni)
         if self._session is not None and self._session.registered:
             with contextlib.suppress(StoreUnavailableError):
@@ -146,6 +153,35 @@ class RedisStore:
         """See base.py."""
         session = await self._ready()
         await release(session.command, self._state, [(vni, mac, 0) for vni, mac in macs])
+
+    async def set_groups(self, vni: int, groups: frozenset[str]) -> None:
+        """See base.py."""
+        self._state.groups[check_vni(vni)] = canonical_groups(groups)
+        if self._session is not None and vni in self._state.mirrors:
+            self._session.assert_groups(vni)
+
+    # Questions about a VNI.
+
+    async def history(self, vni: int, mac: bytes | None = None, limit: int = 64) -> list[LogEntry]:
+        """See base.py."""
+        return await history((await self._ready()).command, self._state, check_vni(vni), mac, limit)
+
+    async def digest(self, vni: int) -> VniDigest:
+        """See base.py."""
+        return await digest((await self._ready()).command, self._state, check_vni(vni))
+
+    def mirror_digest(self, vni: int) -> VniDigest | None:
+        """See base.py."""
+        mirror = self._state.mirrors.get(vni)
+        return mirror.summary if mirror is not None and mirror.loaded else None
+
+    def applied(self, vni: int, rev: int) -> None:
+        """See base.py."""
+        self._state.note_applied(vni, rev)
+
+    async def acks(self, vni: int) -> dict[str, int]:
+        """See base.py."""
+        return await acks((await self._ready()).command, self._state, check_vni(vni))
 
     async def thaw(self, vni: int, mac: bytes) -> None:
         """See base.py."""
@@ -169,11 +205,6 @@ class RedisStore:
             status = self._state.status
             raise StoreUnavailableError(f"store {status.url} is {status.state}: {status.reason}")
         return self._session
-
-    def _forget(self, vni: int) -> None:
-        mirror = self._state.mirrors.pop(vni, None)
-        if mirror is not None:
-            mirror.drop()
 
     async def _keep_connected(self) -> None:
         failures = 0

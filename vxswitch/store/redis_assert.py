@@ -36,13 +36,18 @@ class Asserter:
         self._state = state
         self._link = link
         self._reader = reader
-        self._list: dict[int, None] = {}
+        self._list: dict[int, bool] = {}  # VNI -> claims are to be asserted, too, not only membership and groups
         self._added = asyncio.Event()
         self._joined_at: dict[int, int] = {}  # VNI -> rev from which the reader knows all that was ours
 
     def add(self, vnis: Iterable[int]) -> None:
         """Put VNIs on the list."""
-        self._list |= dict.fromkeys(vnis)
+        self._list |= dict.fromkeys(vnis, True)
+        self._added.set()
+
+    def add_groups(self, vni: int) -> None:
+        """Put a VNI on the list where only the groups are new."""
+        self._list.setdefault(vni, False)
         self._added.set()
 
     async def run(self) -> None:
@@ -52,10 +57,9 @@ class Asserter:
             self._added.clear()
             while self._list:
                 vnis = list(self._list)[:TOGETHER]
-                for vni in vnis:
-                    del self._list[vni]
+                whole = [vni for vni in vnis if self._list.pop(vni)]
                 try:
-                    await self._assert(vnis)
+                    await self._assert(vnis, whole)
                 except ServerRefusedError as error:
                     log.warning("store %s: cannot assert what is ours: %s", self._state.status.url, error)
                     self.add(vnis)
@@ -71,15 +75,16 @@ class Asserter:
                     del self._joined_at[vni]
                     await self._release_others(mirror)
 
-    async def _assert(self, vnis: list[int]) -> None:
+    async def _assert(self, vnis: list[int], whole: list[int]) -> None:
         for vni in self._state.leaving.intersection(vnis):
             await leave(self._link, self._state, vni)
             self._state.leaving.discard(vni)
         vnis = [vni for vni in vnis if vni in self._state.mirrors]
-        joined = await join_all(self._link, self._state, vnis)
+        revs = await join_all(self._link, self._state, vnis)
+        joined = {vni: rev for vni, rev in revs.items() if vni in whole}
         if joined and self._reader.has_work():
             await self._reader.wake(self._link)
-        macs = [mac for vni in joined for mac in self._named(vni)]
+        macs = [mac for vni in joined for mac in await self._named(vni)]
         for at in range(0, len(macs), BATCH):
             batch = [mac for mac in macs[at : at + BATCH] if mac.vni in self._state.mirrors]  # not left meanwhile
             await claim(self._link, self._state, batch, "reassert")
@@ -90,7 +95,7 @@ class Asserter:
     async def _release_others(self, mirror: Mirror | None) -> None:
         if mirror is None:
             return
-        named = {mac.mac for mac in self._named(mirror.vni)}
+        named = {mac.mac for mac in self._state.reassert(mirror.vni)}
         stale = [
             (mirror.vni, row.mac, row.rev)
             for row in mirror.rows.values()
@@ -103,12 +108,28 @@ class Asserter:
             log.warning("store %s: VNI %d: %s", self._state.status.url, mirror.vni, error)
             self.add([mirror.vni])
 
-    def _named(self, vni: int) -> list[LocalMac]:
+    async def _named(self, vni: int) -> list[LocalMac]:
         """What the switch has in this VNI now, without what no row could hold."""
         macs = []
-        for mac in self._state.reassert(vni):
-            try:
-                macs.append(canonical_mac(mac))
-            except UsageError as error:
-                log.error("VNI %d: cannot claim: %s", vni, error)
+        for number, mac in enumerate(list(self._state.reassert(vni))):
+            if number % BATCH == BATCH - 1:
+                await asyncio.sleep(0)  # frames first
+            macs += _canonical(mac)
         return macs
+
+
+async def claim_frozen(link: Link, state: State) -> None:
+    """Claim what is frozen under our name once more: the store takes the flag away when its time is over."""
+    for mirror in [mirror for mirror in state.mirrors.values() if mirror.frozen]:
+        ours = {mac for mac in mirror.frozen if mirror.rows[mac].node == state.node.name}
+        macs = [fine for mac in state.reassert(mirror.vni) if mac.mac in ours for fine in _canonical(mac)]
+        await claim(link, state, macs[:BATCH], "reassert")
+
+
+def _canonical(mac: LocalMac) -> list[LocalMac]:
+    """The claim as a row can hold it, none if no row can."""
+    try:
+        return [canonical_mac(mac)]
+    except UsageError as error:
+        log.error("VNI %d: cannot claim: %s", mac.vni, error)
+        return []

@@ -15,9 +15,10 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 
-from vxswitch.model import Claimed, MemberJoined, MemberLeft, Withdrawn
+from vxswitch.model import Claimed, GroupsChanged, MemberJoined, MemberLeft, Withdrawn
 from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.codec import Poisoned, decode_mac, decode_member, decode_name, decode_row
+from vxswitch.store.groups import NONE, groups_after
 from vxswitch.store.mirror import BROKEN_HISTORY, Change, Mirror
 from vxswitch.store.redis_connect import Link, ServerRefusedError, Word
 from vxswitch.store.redis_snapshot import Tables, fetch
@@ -112,7 +113,7 @@ class Reader:
             self._on_broken(mirror.vni)
             return
         keep_until = self._state.clock.monotonic() + self._state.rules.come_back
-        event = mirror.load(tables.mark, tables.rows, tables.members, reason, keep_until)
+        event = mirror.load(tables.mark, tables.rows, tables.members, tables.groups, reason, keep_until)
         self._state.counts.resyncs[reason] += 1
         await self._state.emit(event)
         if reason in BROKEN_HISTORY:
@@ -121,7 +122,8 @@ class Reader:
     async def _repair(self, vni: int, tables: Tables | None) -> None:
         bad_rows = tables.bad_rows[:REMOVALS] if tables else []
         bad_members = tables.bad_members[:REMOVALS] if tables else []
-        await repair(self._link, self._state, vni, bad_rows, bad_members)
+        bad_groups = tables.bad_groups[:REMOVALS] if tables else []
+        await repair(self._link, self._state, vni, bad_rows, bad_members, bad_groups)
 
     async def _give_up(self) -> None:
         now = self._state.clock.monotonic()
@@ -172,7 +174,7 @@ class Reader:
             op, digest = entry[b"op"], int(entry[b"dig"], 16)
             if op == b"reset":
                 return "gen"
-            change = decode_change(mirror.vni, mirror.rev + 1, op, entry[b"key"], entry[b"val"])
+            change = decode_change(mirror, op, entry[b"key"], entry[b"val"])
         except (Poisoned, KeyError, ValueError) as error:
             self._state.poisoned(error)
             return "poison"
@@ -204,17 +206,24 @@ class Reader:
 
 
 async def repair(
-    link: Link, state: State, vni: int, bad_rows: Sequence[bytes] = (), bad_members: Sequence[bytes] = ()
+    link: Link,
+    state: State,
+    vni: int,
+    bad_rows: Sequence[bytes] = (),
+    bad_members: Sequence[bytes] = (),
+    bad_groups: Sequence[bytes] = (),
 ) -> None:
     """Make a VNI's keys consistent again, without the entries that are named."""
-    words: list[Word] = [*state.caller(), secrets.token_hex(8), len(bad_rows), *bad_rows, *bad_members]
+    words: list[Word] = [*state.caller(), secrets.token_hex(8), len(bad_rows), len(bad_members)]
+    words += [*bad_rows, *bad_members, *bad_groups]
     wrong = await scripts.run(link, scripts.REPAIR, state.keys.of_vni(vni), words)
     if wrong:
         state.poisoned(f"VNI {vni}: {wrong} entries removed or recomputed")
 
 
-def decode_change(vni: int, rev: int, op: bytes, key: bytes, value: bytes) -> Change | None:
-    """A log entry as an event, None for a lapse; Poisoned."""
+def decode_change(mirror: Mirror, op: bytes, key: bytes, value: bytes) -> Change | None:
+    """The next log entry of a mirror's VNI as an event, None for a lapse; Poisoned."""
+    vni, rev = mirror.vni, mirror.rev + 1
     match op:
         case b"claim":
             claim = decode_row(vni, key, value)
@@ -227,6 +236,9 @@ def decode_change(vni: int, rev: int, op: bytes, key: bytes, value: bytes) -> Ch
             return MemberJoined(vni, decode_member(key, value), rev)
         case b"leave":
             return MemberLeft(vni, decode_name(key), rev)
+        case b"groups":
+            name = decode_name(key)
+            return GroupsChanged(vni, name, groups_after(mirror.groups.get(name, NONE), value), rev)
         case b"lapse":
             decode_name(key)
             return None

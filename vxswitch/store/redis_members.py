@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.codec import encode_member
+from vxswitch.store.groups import encode_groups
 from vxswitch.store.redis_claims import run_repairing
 from vxswitch.store.redis_connect import Link, Word
 from vxswitch.store.redis_state import State
@@ -19,9 +20,15 @@ ROWS = 512  # rows that one call deletes
 
 
 async def join_all(link: Link, state: State, vnis: Sequence[int]) -> dict[int, int]:
-    """Become a member of these VNIs; for each the rev after it. Those where we may not write now are missing."""
+    """Become a member of these VNIs with the groups that were set in them; for each the rev after it.
+
+    Those where we may not write now are missing.
+    """
     record = encode_member(state.node)
-    runs = [(vni, _run(state, scripts.JOIN, vni, state.node.name, record, vni)) for vni in vnis]
+    joined_key, runs = state.keys.joined(state.node.name), []
+    for vni in vnis:
+        groups = encode_groups(state.groups[vni]) if vni in state.groups else "="
+        runs.append((vni, _run(state, scripts.JOIN, vni, [joined_key], record, vni, groups)))
     answers = await run_repairing(link, state, runs)
     return {vni: int(rev) for vni, (refused, rev) in zip(vnis, answers, strict=True) if not refused}
 
@@ -30,7 +37,7 @@ async def leave(link: Link, state: State, vni: int) -> None:
     """No longer be a member, and own no row."""
     done = 0
     while not done:
-        run = _run(state, scripts.LEAVE, vni, state.node.name, vni, ROWS)
+        run = _run(state, scripts.LEAVE, vni, [state.keys.joined(state.node.name)], vni, ROWS)
         _, done = (await run_repairing(link, state, [(vni, run)]))[0]
 
 
@@ -39,7 +46,7 @@ async def reap(link: Link, state: State, vni: int, dead: str) -> None:
     grace_ms = int(state.rules.grace * 1000)
     answer = b"more"
     while answer == b"more":
-        run = _run(state, scripts.REAP, vni, dead, vni, ROWS, dead, grace_ms)
+        run = _run(state, scripts.REAP, vni, [state.keys.joined(dead), state.keys.heard], vni, ROWS, dead, grace_ms)
         answer = (await run_repairing(link, state, [(vni, run)]))[0]
 
 
@@ -50,6 +57,6 @@ async def joined(link: Link, state: State) -> set[int]:
     return {int(word) for word in words if word.isdigit() and len(word) <= 8}
 
 
-def _run(state: State, script: scripts.Script, vni: int, whose: str, *words: Word) -> scripts.Run:
-    keys = [*state.keys.of_vni(vni), state.keys.joined(whose)]
+def _run(state: State, script: scripts.Script, vni: int, more_keys: list[str], *words: Word) -> scripts.Run:
+    keys = [*state.keys.of_vni(vni), *more_keys]
     return scripts.Run(script, keys, [*state.caller(), secrets.token_hex(8), *words])

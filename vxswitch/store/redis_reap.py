@@ -1,7 +1,8 @@
 """Deleting what the dead left behind: rows and memberships of nodes whose lease has been out for the grace period.
 
-The server judges (by its clock, in the script); this file only decides whom to ask about: nodes that own rows or are
-members here and have had no lease for that long by our own clock. A little randomness keeps all nodes from asking in
+The server judges (by its clock, in the script), and deletes nothing of a node that somebody hears; this file only
+decides whom to ask about: nodes that own rows or are members here, have had no lease for that long by our own clock
+and are not heard by us. A little randomness keeps all nodes from asking in
 the same instant: the first one deletes, the others read it in the log. An earlier start of this node may have left
 memberships behind, too: those that this start has not taken up in the grace period are left.
 """
@@ -27,7 +28,7 @@ class Reaper:
     async def reap(self, now: float) -> None:
         """Once per heartbeat: note who is absent, and ask about those who have been for long enough."""
         state, rules = self._state, self._state.rules
-        absent = {name for name in state.watched if state.left.get(name, 0.0) <= now} - {state.node.name}
+        absent = {name for name in state.absent(now) if not state.heard(name)}
         self._due = {name: due for name, due in self._due.items() if name in absent}
         for name in absent - self._due.keys():
             self._due[name] = now + rules.grace + random.uniform(0, 2 * rules.beat)

@@ -73,13 +73,13 @@ class Records:
             parts: list[str] = []
             with contextlib.suppress(Poisoned):
                 vni = self._decode(name.encode(), text).vni
-                parts = keys.parts(vni, "members", "meta", "fdb", "log", "moves", "ipam")
+                parts = keys.parts(vni, "members", "meta", "fdb", "log", "moves", "groups", "acks", "ipam")
             grace_ms = int(self._state.rules.grace * 1000)
-            types = ["hash", "hash", "hash", "hash", "hash", "stream", "hash", "hash"]
+            types = ["hash", "hash", "zset", "hash", "hash", "hash", "stream", "hash", "hash", "hash", "hash"]
             status, member = await self._run(
                 scripts.NETWORK_REMOVE,
-                [keys.networks, keys.vnis, *parts],
-                types[: 2 + len(parts)],
+                [keys.networks, keys.vnis, keys.heard, *parts],
+                types[: 3 + len(parts)],
                 *(name, vni or 0, text, grace_ms),
             )
             if status == b"busy":
@@ -109,7 +109,8 @@ class Records:
         await self._run_ip(scripts.IP_RELEASE, vni, check_owner(owner), quarantine_ms)
 
     async def _run_ip(self, script: scripts.Script, vni: int, *words: Word) -> Any:
-        return await self._run(script, self._state.keys.parts(vni, "ipam"), ["hash"], *words)
+        keys = [*self._state.keys.parts(vni, "ipam"), self._state.keys.heard]
+        return await self._run(script, keys, ["hash", "zset"], *words)
 
     async def _run(self, script: scripts.Script, keys: list[str], types: list[str], *words: Word) -> Any:
         """A script over keys that must have these types; keys of another type are removed, and it runs again."""

@@ -43,6 +43,7 @@ LEAVE = _load("vni", "leave")
 REAP = _load("vni", "reap")
 THAW = _load("vni", "thaw")
 REPAIR = _load("vni", "repair")
+ACKS = _load("vni", "acks")
 LAPSE = _load("lapse")
 WAKE = _load("wake")
 TYPES = _load("types")
@@ -102,13 +103,14 @@ class Keys:
         self._prefix = f"vx:{{{cluster}/0}}:"
         self.nodes = f"{self._prefix}nodes"
         self.lease = f"{self._prefix}lease"
+        self.heard = f"{self._prefix}heard"
         self.networks = f"{self._prefix}networks"
         self.vnis = f"{self._prefix}vnis"
         self.node = [self.nodes, self.lease]
 
     def of_vni(self, vni: int) -> list[str]:
         """KEYS of the scripts that stand on vni.lua."""
-        return [*self.node, *self.parts(vni, "meta", "fdb", "log", "members", "moves")]
+        return [*self.node, *self.parts(vni, "meta", "fdb", "log", "members", "moves", "groups", "acks")]
 
     def parts(self, vni: int, *names: str) -> list[str]:
         """Some keys of a VNI by name."""

@@ -2,9 +2,9 @@
 
 A session has two links: one for commands, one for the reader, which blocks. At its start it compares every mirror
 with the store, so that reading goes on only where history is provably the same. Each beat is one script: it renews
-the lease, tells how others' leases stand and compares up to 32 VNIs in turn. A beat that registers us anew (first
-one, lease run out, store flushed) puts all VNIs on the list of the asserter, which joins, claims and releases until
-the store says what the ports say.
+the lease, tells how others' leases stand and whom we hear without one, compares up to 32 VNIs in turn and says how
+far our own tables have come. A beat that registers us anew (first one, lease run out, store flushed) puts all VNIs
+on the list of the asserter, which joins, claims and releases until the store says what the ports say.
 
 An answer that is an error (OOM, MISCONF, NOPERM ...) leaves the session standing, degraded, and beating: reading may
 still work. A broken link ends it; RedisStore makes the next one.
@@ -17,12 +17,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.codec import Poisoned, decode_member, encode_version, encode_vteps
 from vxswitch.store.mirror import Mirror
-from vxswitch.store.redis_assert import Asserter
+from vxswitch.store.redis_assert import Asserter, claim_frozen
 from vxswitch.store.redis_connect import Endpoint, Link, LinkDownError, ServerRefusedError, Word
 from vxswitch.store.redis_events import Reader
 from vxswitch.store.redis_reap import Reaper
@@ -31,6 +31,7 @@ from vxswitch.store.redis_state import State
 log = logging.getLogger(__name__)
 
 COMPARED = 32  # VNIs in one beat, in turn
+TOLD = 64  # VNIs whose rev is told in one beat; the others wait for the next
 ASKED = 64  # nodes whose lease is asked for in one beat, in turn
 ASKED_FIRST = 1024  # nodes asked for in one beat that were never asked for
 INSPECT_BEATS = 10  # beats between two looks at INFO
@@ -90,6 +91,11 @@ class Session:
         """Join this VNI and claim what is ours in it, soon."""
         self._asserter.add([vni])
 
+    def assert_groups(self, vni: int) -> None:
+        """Tell the groups of our ports in this VNI, soon."""
+        if self.registered:
+            self._asserter.add_groups(vni)
+
     async def lapse(self) -> None:
         """Take the lease back, so that peers suspend us at once; no beat follows."""
         self._lapsed = True
@@ -136,9 +142,8 @@ class Session:
             self._state.counts.beats += 1
             try:
                 await self._beat()
-                if self._state.counts.beats % INSPECT_BEATS == 0 and await self._inspect():
-                    await self._check_all()
-                    await self._reader.wake(self.command)
+                if self._state.counts.beats % INSPECT_BEATS == 0:
+                    await self._look_around()
             except ServerRefusedError as error:
                 await self._cannot_beat(error)
             self.settled.set()
@@ -149,28 +154,30 @@ class Session:
             except TimeoutError:
                 pass
 
+    async def _look_around(self) -> None:
+        """Every few beats: is it still the same server, and is what was frozen still frozen?"""
+        if await self._inspect():
+            await self._check_all()
+            await self._reader.wake(self.command)
+        if self.registered:
+            await claim_frozen(self.command, self._state)
+
     async def _beat(self) -> None:
         state, mirrors = self._state, self._next_mirrors()
-        names = self._next_names()
+        names, told = self._next_names(), dict(islice(self._state.untold.items(), TOLD))
         marks = [(mirror.gen, mirror.rev) for mirror in mirrors]
-        keys = [*state.keys.node, *self._compared_keys(mirrors)]
-        words: list[Word] = [
-            *state.caller(),
-            encode_vteps(state.node.vteps),
-            encode_version(state.node.version),
-            int(state.rules.lease * 1000),
-            len(names),
-            *names,
-            *_marks(mirrors),
-        ]
         sent = state.clock.monotonic()
-        status, detail, left, lapsed, verdicts = await scripts.run(self.command, scripts.BEAT, keys, words)
+        status, detail, left, lapsed, verdicts = await self._send_beat(names, mirrors, told, sent)
         now = state.clock.monotonic()
         state.set_rtt(now - sent)
         self._turn += 1
         self._note_leases(names, left, lapsed, sent)
         was_registered = self.registered
         anew = self._note_own(status.decode(), detail.decode("ascii", "replace"), now)
+        if anew:
+            state.untold |= state.applied
+        else:
+            state.untold = {vni: mark for vni, mark in state.untold.items() if told.get(vni) != mark}
         state.emit_leases()
         for mirror, mark, verdict in zip(mirrors, marks, verdicts, strict=True):
             if verdict and mark == (mirror.gen, mirror.rev) and not self._reader.is_behind(mirror):
@@ -181,6 +188,25 @@ class Session:
             await self._reader.wake(self.command)
         if self.registered:
             await self._reaper.reap(now)
+
+    async def _send_beat(
+        self, names: list[str], mirrors: list[Mirror], told: dict[int, tuple[str, int]], now: float
+    ) -> Any:
+        state = self._state
+        heard = _next_of([name for name in state.absent(now) if state.heard(name)], self._turn, ASKED)
+        told_keys = [key for vni in told for key in state.keys.parts(vni, "meta", "acks")]
+        keys = [*state.keys.node, state.keys.heard, *self._compared_keys(mirrors), *told_keys]
+        words: list[Word] = [
+            *state.caller(),
+            encode_vteps(state.node.vteps),
+            encode_version(state.node.version),
+            int(state.rules.lease * 1000),
+        ]
+        words += [len(names), *names, len(heard), *heard, len(mirrors), *_marks(mirrors)]
+        words.append(len(told))
+        for gen, rev in told.values():
+            words += [gen, rev]
+        return await scripts.run(self.command, scripts.BEAT, keys, words)
 
     def _note_own(self, status: str, detail: str, now: float) -> bool:
         """Note how our own lease stands; true if we were registered anew, and must assert everything."""
@@ -222,7 +248,8 @@ class Session:
         state.counts.errors[error.code] += 1
         if error.code == "WRONGTYPE":
             state.poisoned(error)
-            await scripts.run(self.command, scripts.TYPES, state.keys.node, ["hash", "zset"])
+            keys = [*state.keys.node, state.keys.heard]
+            await scripts.run(self.command, scripts.TYPES, keys, ["hash", "zset", "zset"])
             self._poke.set()
         state.set_status("degraded", str(error))
         state.emit_leases()

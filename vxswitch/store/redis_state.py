@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from vxswitch.model import Event, LeaseState, NodeRecord
-from vxswitch.store.base import LocalMac, StoreCounts, StoreState, StoreStatus
+from vxswitch.store.base import LocalMac, StoreCounts, StoreState, StoreStatus, deaf
 from vxswitch.store.lease import OwnLease
 from vxswitch.store.mirror import Mirror
 from vxswitch.store.redis_connect import Word
@@ -34,7 +34,11 @@ class State:
         self.clock = clock
         self.node = NodeRecord("", "", 0, ())
         self.reassert: Callable[[int], Iterable[LocalMac]] = lambda vni: ()
+        self.heard: Callable[[str], bool] = deaf
         self.mirrors: dict[int, Mirror] = {}
+        self.groups: dict[int, frozenset[str]] = {}  # of our ports, where they were set
+        self.applied: dict[int, tuple[str, int]] = {}  # gen and rev that our tables have come to
+        self.untold: dict[int, tuple[str, int]] = {}  # of these what the store does not know yet
         self.leaving: set[int] = set()  # left here, not yet in the store
         self.watched: Counter[str] = Counter()
         self.counts = StoreCounts()
@@ -64,6 +68,27 @@ class State:
         """Count a value that makes no sense; it is ignored."""
         self.counts.poisoned += 1
         log.debug("store %s: ignored a poisoned value: %s", self.status.url, what)
+
+    def absent(self, now: float) -> list[str]:
+        """The other nodes that are watched and have no lease that we know of."""
+        return [name for name in self.watched if self.left.get(name, 0.0) <= now and name != self.node.name]
+
+    def note_applied(self, vni: int, rev: int) -> None:
+        """Our tables have come to this rev, but never further than what was read."""
+        mirror = self.mirrors.get(vni)
+        if mirror is None:
+            return
+        reached = (mirror.gen, min(rev, mirror.rev))
+        if self.applied.get(vni) != reached:
+            self.applied[vni] = self.untold[vni] = reached
+
+    def forget(self, vni: int) -> None:
+        """A VNI that was left."""
+        mirror = self.mirrors.pop(vni, None)
+        if mirror is not None:
+            mirror.drop()
+        for of_vni in (self.groups, self.applied, self.untold):
+            of_vni.pop(vni, None)
 
     async def emit(self, event: Event) -> None:
         """Hand an event to the consumer; waits while the queue is full."""

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from vxswitch.errors import NotFoundError, UsageError
-from vxswitch.model import Claim, Event, NetworkRecord, NodeRecord, check_network_name, check_vni
-from vxswitch.store.base import ClaimResult, LocalMac, StoreCounts, StoreStatus
+from vxswitch.model import Claim, Event, LogEntry, NetworkRecord, NodeRecord, check_network_name, check_vni
+from vxswitch.store.base import ClaimResult, LocalMac, StoreCounts, StoreStatus, VniDigest, deaf
 from vxswitch.store.rules import Clock
 
 
@@ -29,6 +29,11 @@ class StaticStore:
         """All zero."""
         return self._counts
 
+    @property
+    def node(self) -> NodeRecord:
+        """This node as it started."""
+        return self._node
+
     def status(self) -> StoreStatus:
         """State ``static``."""
         return self._status
@@ -36,7 +41,12 @@ class StaticStore:
     def retime(self, lease: float, beat: float, grace: float) -> None:
         """Nothing here has a lease."""
 
-    async def start(self, node: NodeRecord, reassert: Callable[[int], Iterable[LocalMac]]) -> None:
+    async def start(
+        self,
+        node: NodeRecord,
+        reassert: Callable[[int], Iterable[LocalMac]],
+        heard: Callable[[str], bool] = deaf,
+    ) -> None:
         """Note who we are."""
         self._node = node
 
@@ -85,6 +95,28 @@ class StaticStore:
 
     async def release(self, macs: list[tuple[int, bytes]]) -> None:
         """Nobody to tell."""
+
+    async def set_groups(self, vni: int, groups: frozenset[str]) -> None:
+        """Nobody to tell."""
+
+    async def history(self, vni: int, mac: bytes | None = None, limit: int = 64) -> list[LogEntry]:
+        """Nothing is written down."""
+        return []
+
+    async def digest(self, vni: int) -> VniDigest:
+        """An empty table."""
+        return VniDigest(0, f"{0:016x}", 0)
+
+    def mirror_digest(self, vni: int) -> VniDigest | None:
+        """None: there is nothing to compare."""
+        return None
+
+    def applied(self, vni: int, rev: int) -> None:
+        """Nobody to tell."""
+
+    async def acks(self, vni: int) -> dict[str, int]:
+        """Nobody says anything."""
+        return {}
 
     async def thaw(self, vni: int, mac: bytes) -> None:
         """Nothing is ever frozen."""

@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -28,7 +29,7 @@ from vxswitch.control import logs
 from vxswitch.control.api import Api, give_to_group
 from vxswitch.control.background import Supervisor
 from vxswitch.control.notify import notify, watchdog_seconds
-from vxswitch.control.state import StateDir
+from vxswitch.control.state import StateDir, keep_epoch
 from vxswitch.control.views import Rooms, Views
 from vxswitch.dataplane.plane import Plane
 from vxswitch.errors import VxswitchError
@@ -111,6 +112,7 @@ class Switch:
         stack.push_async_callback(self._listening.aclose)
         api = await self._take_sockets(self._built)
         await self._join(stack, store)
+        self.tasks.start("epoch", partial(keep_epoch, state, store))
         self.tasks.every(lambda: CHECK_EVERY, "kernel_cut", cutting.check)
         if crew is not None:
             await crew.up()

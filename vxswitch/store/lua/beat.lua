@@ -1,6 +1,7 @@
--- One heartbeat: register or renew, ask about other nodes' leases, compare tables.
--- KEYS[3..]: meta and log of each VNI to compare, in turn.
--- ARGV[4] vteps, [5] version, [6] lease ms, [7] number of names, names..., then gen, rev, digest of each VNI.
+-- One heartbeat: register or renew, ask about other nodes' leases, compare tables, tell how far the own ones have come.
+-- KEYS[3] who was heard when; meta and log of each VNI to compare, in turn; meta and acks of each VNI whose rev is told.
+-- ARGV[4] vteps, [5] version, [6] lease ms, then four lists, each after its length: names to ask about; names that have
+-- no lease and are heard; gen, rev, digest of each VNI to compare; gen and rev of each VNI whose rev is told.
 -- Returns {status, epoch or detail, ms left of each name (-1: none), names whose lease ran out lately, verdict of
 -- each VNI}.
 local PRUNE_MS = 86400000
@@ -26,12 +27,42 @@ local function prune()
   end
 end
 
+local function ask(count, at)
+  local left = {}
+  for i = 1, count do
+    local ends = lease_end(ARGV[at + i - 1])
+    left[i] = ends > NOW and ends - NOW < PRUNE_MS and ends - NOW or -1
+  end
+  return left
+end
+
+-- What these nodes have is not to be deleted. Who has been heard no more for a day is forgotten.
+local function hear(count, at)
+  if count == 0 then return end
+  for i = at, at + count - 1 do
+    if lease_end(ARGV[i]) <= NOW then redis.call('ZADD', KEYS[3], integer(NOW), ARGV[i]) end
+  end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', integer(NOW - PRUNE_MS), 'LIMIT', 0, 16)) do
+    redis.call('ZREM', KEYS[3], name)
+  end
+end
+
+-- A rev of another gen says nothing. Keys of a wrong type are found by others.
+local function tell(count, key, at)
+  for _ = 1, count do
+    if redis.pcall('HGET', KEYS[key], 'gen') == ARGV[at] then redis.pcall('HSET', KEYS[key + 1], NAME, ARGV[at + 1]) end
+    key, at = key + 2, at + 2
+  end
+end
+
 local status, detail = register()
 prune()
-local left = {}
-for i = 1, tonumber(ARGV[7]) do
-  local ends = lease_end(ARGV[7 + i])
-  left[i] = ends > NOW and ends - NOW < PRUNE_MS and ends - NOW or -1
-end
+local names = tonumber(ARGV[7])
+local heard = tonumber(ARGV[8 + names])
+local compared = tonumber(ARGV[9 + names + heard])
+local told = tonumber(ARGV[10 + names + heard + 3 * compared])
+local left = ask(names, 8)
+if status == 'renewed' then hear(heard, 9 + names) end
 local lapsed = redis.call('ZREVRANGEBYSCORE', LEASE, integer(NOW), integer(NOW - 10 * ARGV[6]), 'LIMIT', 0, 256)
-return {status, detail, left, lapsed, compare_all(8 + ARGV[7])}
+if status == 'renewed' then tell(told, 4 + 2 * compared, 11 + names + heard + 3 * compared) end
+return {status, detail, left, lapsed, compare_all(compared, 4, 10 + names + heard)}

@@ -33,36 +33,47 @@ local function with_frozen(flags)
   return flags == '-' and 'frozen' or flags .. ',frozen'
 end
 
+-- A row of the caller that begins now.
+local function fresh(ips, flags)
+  return {since = SINCE, epoch = ARGV[3], uid = UID, node = NAME, vteps = VTEPS, ips = ips, flags = flags}
+end
+
 -- The same node again: unchanged is not written, and what is frozen stays so.
-local function again(mac, text, row, ips, flags)
-  if has_flag(row.flags, 'frozen') and is_frozen(redis.call('HGET', MOVES, mac)) then flags = with_frozen(flags) end
+local function again(mac, text, row, evidence, ips, flags)
+  local why = evidence .. ', again'
+  if has_flag(row.flags, 'frozen') then
+    if is_frozen(redis.call('HGET', MOVES, mac)) then flags = with_frozen(flags) else why = why .. ', thawed' end
+  end
   if row.epoch == ARGV[3] and row.vteps == VTEPS and row.ips == ips and row.flags == flags then return '', text end
   row.epoch, row.vteps, row.ips, row.flags = ARGV[3], VTEPS, ips, flags
-  return '', put_row(mac, text, row)
+  return '', put_row(mac, text, row, why)
 end
 
 local function take(mac, text, row, evidence, ips, flags)
   if has_flag(row.flags, 'sticky') then return 'sticky', text end
   local moves = redis.call('HGET', MOVES, mac)
   if is_frozen(moves) then return 'frozen', text end
+  local why = evidence .. ', from ' .. row.node
   if lives(row) then
     if evidence == 'reassert' then return 'moved', text end
     if evidence == 'frame' and NOW - row.since * 1000 < HOLD then return 'hold_down', text end
-    if contested(mac, moves, row.uid) then flags = with_frozen(flags) end
+    why = why .. ', contested'
+    if contested(mac, moves, row.uid) then
+      flags = with_frozen(flags)
+      why = why .. ', frozen'
+    end
   end
-  return '', put_row(mac, text,
-    {since = SINCE, epoch = ARGV[3], uid = UID, node = NAME, vteps = VTEPS, ips = ips, flags = flags})
+  return '', put_row(mac, text, fresh(ips, flags), why)
 end
 
 local function claim(count, mac, evidence, ips, flags)
   local text = redis.call('HGET', FDB, mac)
   local row = parse(text)
-  if row and row.node == NAME and row.uid == UID then return again(mac, text, row, ips, flags) end
+  if row and row.node == NAME and row.uid == UID then return again(mac, text, row, evidence, ips, flags) end
   if row then return take(mac, text, row, evidence, ips, flags) end
   if text then error('VXPOISON row') end
   if count() >= LIMIT then return 'full', '' end
-  return '', put_row(mac, false,
-    {since = SINCE, epoch = ARGV[3], uid = UID, node = NAME, vteps = VTEPS, ips = ips, flags = flags})
+  return '', put_row(mac, false, fresh(ips, flags), evidence)
 end
 
 local refused, answers = fence(), {}

@@ -1,5 +1,5 @@
--- Stands before the scripts that compare tables: KEYS[3..] are meta and log of each VNI, and from ARGV[at] on stand the
--- reader's gen, rev and digest of each.
+-- Stands before the scripts that compare tables. For each VNI two keys, meta and log, and three arguments: the gen, rev
+-- and digest of its reader.
 local function history(meta_key, log_key, gen, rev, digest)
   local meta = redis.call('HMGET', meta_key, 'gen', 'rev', 'digest')
   if meta[1] ~= gen then return 'gen' end
@@ -12,13 +12,14 @@ local function history(meta_key, log_key, gen, rev, digest)
   return entry[2][8] == digest and '' or 'digest'
 end
 
--- For each VNI '' if reader and store are of one history, else what differs.
-local function compare_all(at)
+-- For `count` VNIs, whose keys begin at KEYS[key] and their arguments at ARGV[at]: '' if reader and store are of one
+-- history, else what differs.
+local function compare_all(count, key, at)
   local verdicts = {}
-  for i = 3, #KEYS, 2 do
-    local ok, verdict = pcall(history, KEYS[i], KEYS[i + 1], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+  for _ = 1, count do
+    local ok, verdict = pcall(history, KEYS[key], KEYS[key + 1], ARGV[at], ARGV[at + 1], ARGV[at + 2])
     verdicts[#verdicts + 1] = ok and verdict or 'poison'
-    at = at + 3
+    key, at = key + 2, at + 3
   end
   return verdicts
 end

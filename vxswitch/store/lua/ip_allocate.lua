@@ -38,7 +38,7 @@ end
 -- Only when nothing else is left: what belongs to a node that has been dead for the grace period.
 local function abandoned(taken, resting)
   local node = taken_by(taken)
-  return taken and (not node or lease_end(node) <= NOW - grace)
+  return taken and (not node or is_dead(node, grace, KEYS[4]))
 end
 
 local hex = had_before() or lowest(untouched) or lowest(abandoned)

@@ -1,4 +1,5 @@
--- Stands before the scripts of the address allocator. KEYS[3] ipam, a hash of one VNI; ARGV[4] the owner.
+-- Stands before the scripts of the address allocator. KEYS[3] ipam, a hash of one VNI, [4] who was heard
+-- when; ARGV[4] the owner.
 -- "a:HEX" -> "node owner" (taken); "r:HEX" -> "until owner" (released, at rest until then, ms);
 -- "o:OWNER" -> "subnet=HEX ..." (what an owner has, or had last). HEX is the whole address: overlapping subnets agree.
 local IPAM, OWNER = KEYS[3], ARGV[4]

@@ -3,7 +3,8 @@ local function say(meta_key, log_key)
   local meta = redis.call('HMGET', meta_key, 'rev', 'digest')
   if not meta[1] then return end
   local rev = integer(meta[1] + 1)
-  redis.call('XADD', log_key, 'MAXLEN', '~', 4096, rev .. '-1', 'op', 'lapse', 'key', NAME, 'val', '', 'dig', meta[2])
+  redis.call('XADD', log_key, 'MAXLEN', '~', 4096, rev .. '-1', 'op', 'lapse', 'key', NAME, 'val', '', 'dig', meta[2],
+    'at', SINCE, 'why', '')
   redis.call('HSET', meta_key, 'rev', rev)
 end
 

@@ -22,6 +22,12 @@ local function lease_end(name)
   return tonumber(redis.call('ZSCORE', LEASE, name) or 0) or 0
 end
 
+-- Whether a node has had no lease for the grace period (ms), and nobody heard it. heard: zset name -> when (ms).
+local function is_dead(name, grace, heard)
+  local at = tonumber(redis.call('ZSCORE', heard, name) or 0) or 0
+  return math.max(lease_end(name), at) <= NOW - grace
+end
+
 -- Why the caller may not write, nil if it may: another start of it or another machine has its name, or its lease
 -- has run out.
 local function fence()

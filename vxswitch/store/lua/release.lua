@@ -19,7 +19,7 @@ for i = 5, #ARGV, 2 do
   local text = redis.call('HGET', FDB, ARGV[i])
   local row = parse(text)
   if row and row.node == NAME then
-    if ARGV[i + 1] == '0' or ARGV[i + 1] == row.rev then drop_row(ARGV[i], text) end
+    if ARGV[i + 1] == '0' or ARGV[i + 1] == row.rev then drop_row(ARGV[i], text, NAME, 'released') end
   elseif row then
     forget_contest(ARGV[i])
   end

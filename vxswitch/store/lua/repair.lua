@@ -1,8 +1,8 @@
--- Make a VNI consistent again after something else wrote into its keys. ARGV[4] gen, [5] a number, so many MACs and
--- then names whose entries the caller found to make no sense, and which go, too.
--- Wrong types, rows and members that do not parse, a digest or log that does not follow: they go, and a new gen
+-- Make a VNI consistent again after something else wrote into its keys. ARGV[4] gen, [5] and [6] numbers, so many MACs,
+-- so many members and then names with groups whose entries the caller found to make no sense, and which go, too.
+-- Wrong types, rows, members and groups that do not parse, a digest or log that does not follow: they go, and a new gen
 -- tells every owner to claim again. Nothing wrong: nothing changes. Returns how much was wrong.
-local wrong = 0
+local GROUPS_BYTES, wrong = 40960, 0
 
 local function want_type(key, kind)
   local found = redis.call('TYPE', key)['ok']
@@ -35,6 +35,10 @@ local function is_member(name, text)
   return #text <= ROW_BYTES and node == name
 end
 
+local function is_groups(name, text)
+  return #text <= GROUPS_BYTES and string.match(text, '^[%x.:,]+$') and redis.call('HEXISTS', MEMBERS, name) == 1
+end
+
 -- The digest as stored; nil if the meta record does not hold, which then goes.
 local function read_meta()
   local ok, why = pcall(open, ARGV[4])
@@ -46,21 +50,23 @@ local function read_meta()
   return nil
 end
 
-for i, kind in ipairs({'hash', 'zset', 'hash', 'hash', 'stream', 'hash', 'hash'}) do want_type(KEYS[i], kind) end
+for i, kind in ipairs({'hash', 'zset', 'hash', 'hash', 'stream', 'hash', 'hash', 'hash', 'hash'}) do want_type(KEYS[i], kind) end
 if redis.call('EXISTS', META) == 0 and wrong == 0 then return 0 end
 local stored = read_meta()
-for i = 6, #ARGV do
-  wrong = wrong + redis.call('HDEL', i < 6 + ARGV[5] and FDB or MEMBERS, ARGV[i])
+for i = 7, #ARGV do
+  local key = i < 7 + ARGV[5] and FDB or i < 7 + ARGV[5] + ARGV[6] and MEMBERS or GROUPS
+  wrong = wrong + redis.call('HDEL', key, ARGV[i])
 end
 high, low = 0, 0
 sum_up(FDB, 'r', is_row)
 sum_up(MEMBERS, 'm', is_member)
+sum_up(GROUPS, 'g', is_groups)
 local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)[1]
 local logged = tonumber(string.match(last and last[1] or '0-1', '^(%d+)-1$') or '')
 if wrong == 0 and stored == digest() and logged == rev then return 0 end
 gen = ARGV[4]
 if logged and logged > rev and logged < rev + LOG_LENGTH then rev = logged end
 redis.call('DEL', LOG)
-log('reset', '', '')
+log('reset', '', '', wrong .. ' entries made no sense')
 commit()
 return wrong + 1

@@ -10,6 +10,6 @@ for flag in string.gmatch(row.flags, '[^,]+') do
   if flag ~= 'frozen' then kept[#kept + 1] = flag end
 end
 row.flags = #kept > 0 and table.concat(kept, ',') or '-'
-put_row(ARGV[5], text, row)
+put_row(ARGV[5], text, row, 'thawed by hand')
 commit()
 return 1

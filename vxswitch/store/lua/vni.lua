@@ -1,14 +1,15 @@
--- Stands before every script that changes one VNI. KEYS[3..7]: meta fdb log members moves.
+-- Stands before every script that changes one VNI. KEYS[3..9]: meta fdb log members moves groups
+-- acks.
 -- open(gen) reads gen, rev and digest; each change takes a rev by log(); commit() writes rev and digest back.
--- The digest is the XOR over all rows and members of the first 64 bits of SHA-1(kind .. key .. ' ' .. text).
-local META, FDB, LOG, MEMBERS, MOVES = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+-- The digest is the XOR over all rows, members and groups of the first 64 bits of SHA-1(kind .. key .. ' ' .. text).
+local META, FDB, LOG, MEMBERS, MOVES, GROUPS, ACKS = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local LOG_LENGTH, ROW_BYTES = 4096, 2048
 local gen, rev, high, low
 
 local function open(fresh_gen)
   local meta = redis.call('HMGET', META, 'gen', 'rev', 'digest', 'schema')
   if not (meta[1] or meta[2] or meta[3] or meta[4]) then
-    redis.call('DEL', FDB, LOG, MEMBERS, MOVES)
+    redis.call('DEL', FDB, LOG, MEMBERS, MOVES, GROUPS, ACKS)
     gen, rev, high, low = fresh_gen, 0, 0, 0
     return
   end
@@ -36,10 +37,11 @@ local function toggle(kind, key, text)
   low = bit.bxor(low, tonumber(string.sub(sum, 9, 16), 16))
 end
 
-local function log(op, key, value)
+-- `value` is for readers, `why` (and the time) for whoever asks for the history.
+local function log(op, key, value, why)
   rev = rev + 1
   redis.call('XADD', LOG, 'MAXLEN', '~', LOG_LENGTH, integer(rev) .. '-1', 'op', op, 'key', key, 'val', value,
-    'dig', digest())
+    'dig', digest(), 'at', SINCE, 'why', why)
 end
 
 -- A row as a table, nil if the text is not one. Layout: "1 rev since epoch uid node vteps ips flags".
@@ -56,33 +58,63 @@ local function has_flag(flags, flag)
 end
 
 -- Write a row with the next rev and log it; old is the text that it replaces (or false).
-local function put_row(mac, old, row)
+local function put_row(mac, old, row, why)
   local text = table.concat(
     {'1', integer(rev + 1), row.since, row.epoch, row.uid, row.node, row.vteps, row.ips, row.flags}, ' ')
   if old then toggle('r', mac, old) end
   toggle('r', mac, text)
   redis.call('HSET', FDB, mac, text)
-  log('claim', mac, text)
+  log('claim', mac, text, why)
   return text
 end
 
-local function drop_row(mac, old)
+-- The node that had the row is in the log, too.
+local function drop_row(mac, old, node, why)
   toggle('r', mac, old)
   redis.call('HDEL', FDB, mac)
   redis.call('HDEL', MOVES, mac)
-  log('withdraw', mac, '')
+  log('withdraw', mac, node, why)
 end
 
-local function drop_member(name)
+-- What is more and what is less in a list "a,b,c", as "+a,-b".
+local function difference(old, new)
+  local had, changes = {}, {}
+  for word in string.gmatch(old, '[^,]+') do had[word] = true end
+  for word in string.gmatch(new, '[^,]+') do
+    if had[word] then had[word] = nil else changes[#changes + 1] = '+' .. word end
+  end
+  for word in string.gmatch(old, '[^,]+') do
+    if had[word] then changes[#changes + 1] = '-' .. word end
+  end
+  return table.concat(changes, ',')
+end
+
+-- Write the groups of a member ('': none) and log what changed: the list may be long.
+local function put_groups(name, text)
+  local old = redis.call('HGET', GROUPS, name) or ''
+  if text == old then return end
+  if old ~= '' then toggle('g', name, old) end
+  if text ~= '' then
+    toggle('g', name, text)
+    redis.call('HSET', GROUPS, name, text)
+  else
+    redis.call('HDEL', GROUPS, name)
+  end
+  log('groups', name, difference(old, text), '')
+end
+
+local function drop_member(name, why)
+  put_groups(name, '')
+  redis.call('HDEL', ACKS, name)
   local old = redis.call('HGET', MEMBERS, name)
   if not old then return end
   toggle('m', name, old)
   redis.call('HDEL', MEMBERS, name)
-  log('leave', name, '')
+  log('leave', name, '', why)
 end
 
 -- Drop up to `limit` rows of a node; true when none is left.
-local function drop_rows_of(node, limit)
+local function drop_rows_of(node, limit, why)
   local cursor, found = '0', {}
   repeat
     local page = redis.call('HSCAN', FDB, cursor, 'COUNT', 512)
@@ -92,6 +124,6 @@ local function drop_rows_of(node, limit)
       if row and row.node == node then found[#found + 1] = {page[2][i], page[2][i + 1]} end
     end
   until cursor == '0' or #found > limit
-  for i = 1, math.min(#found, limit) do drop_row(found[i][1], found[i][2]) end
+  for i = 1, math.min(#found, limit) do drop_row(found[i][1], found[i][2], node, why) end
   return #found <= limit
 end
