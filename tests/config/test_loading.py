@@ -53,6 +53,8 @@ def test_every_default_of_the_interface():
             "url": "embedded:",
             "password_file": None,
             "listen": None,
+            "sentinel_user": None,
+            "sentinel_password_file": None,
             "ca_file": None,
             "cert_file": None,
             "key_file": None,

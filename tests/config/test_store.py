@@ -71,6 +71,7 @@ def test_urls_part_with_their_password(text, url, password):
         ("redis+sentinel://h1,h2", "master"),
         ("redis+sentinel://h1,,h2/m", "HOST"),
         ("redis+cluster://h1/0", "no databases"),
+        ("redis+cluster://h1?db=0", "no databases"),
     ],
 )
 def test_wrong_urls(text, says):
@@ -190,6 +191,22 @@ def test_certificates_want_tls_and_come_in_pairs(password_file):
         store(url="rediss://h", cert_file=password_file)
     found = store(url="rediss://h", ca_file=password_file, cert_file=password_file, key_file=password_file)
     assert found.ca_file == password_file
+
+
+def test_sentinels_have_a_user_and_a_password_of_their_own(password_file):
+    keys = {"sentinel_user": "watcher", "sentinel_password_file": password_file}
+    found = store(SECRET, url="redis+sentinel://h/main", **keys)
+    assert (found.password, found.sentinel_user, found.sentinel_password) == ("from-env", "watcher", "from-file")
+    assert store(url="redis+sentinel://:pw@h/main").sentinel_password is None
+    with pytest.raises(UsageError, match="has no sentinels"):
+        store(url="redis+cluster://h", **keys)
+    with pytest.raises(UsageError, match="sentinel_password_file, too"):
+        store(url="redis+sentinel://h/main", sentinel_user="watcher")
+    with pytest.raises(UsageError, match=r"store\.sentinel_user.*letter or digit"):
+        store(url="redis+sentinel://h/main", sentinel_user="two words")
+    password_file.chmod(0o644)
+    with pytest.raises(UsageError, match=r"sentinel_password_file.*chmod 0600"):
+        store(url="redis+sentinel://h/main", **keys)
 
 
 def test_static_has_no_password(password_file):

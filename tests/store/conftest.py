@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.attempts import Attempts
+from tests.store.fleets import ClusterFleet, SentinelFleet
 from tests.store.nodes import FAST, Node, record
 from tests.store.servers import BINARIES, Server, until
 from vxswitch.store.base import Store
@@ -75,6 +77,12 @@ def redis_world(server: Server, rules: Rules = FAST) -> RedisWorld:
     )
 
 
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    """Notes what is tried in vain from here on."""
+    return Attempts(monkeypatch)
+
+
 @pytest.fixture(scope="session", params=sorted(BINARIES))
 def shared_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that tests share; each uses its own cluster's keys."""
@@ -107,32 +115,29 @@ async def shared(shared_server: Server) -> AsyncIterator[RedisWorld]:
     await world.close()
 
 
-@pytest.fixture(params=["memory", *sorted(BINARIES)])
+@pytest.fixture(params=["memory", "sentinel", "cluster"])
 async def anywhere(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """Nodes on every kind of store: what holds here is the contract."""
+    """Nodes on every kind of store: what holds here is the contract. (A single server is one without sentinels.)"""
     if request.param == "memory":
         hub = MemoryHub(rules=FAST)
         world = World(lambda: MemoryStore(hub), hub.flush)
     else:
-        server = request.getfixturevalue(f"{request.param}_server")
-        world = redis_world(server)
-        keys = world.keys.nodes.removesuffix("nodes")
-        world.flush = lambda: [server.admin.delete(key) for key in server.admin.scan_iter(f"{keys}*")]
+        fleet = request.getfixturevalue(f"{request.param}_fleet")
+        cluster = f"c{next(_clusters)}"
+        world = World(lambda: fleet.store(cluster, FAST), lambda: fleet.delete_all(f"vx:{{{cluster}/"))
     yield world
     await world.close()
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The shared Redis."""
-    server = Server("redis", tmp_path_factory.mktemp("contract-redis"))
-    yield server
-    server.kill()
+def sentinel_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelFleet]:
+    """The shared Valkey behind sentinels, which must be left whole."""
+    with contextlib.closing(SentinelFleet("valkey", tmp_path_factory.mktemp("contract-sentinel"))) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="session")
-def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The shared Valkey."""
-    server = Server("valkey", tmp_path_factory.mktemp("contract-valkey"))
-    yield server
-    server.kill()
+def cluster_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterFleet]:
+    """The shared Redis Cluster, which must be left whole."""
+    with contextlib.closing(ClusterFleet("redis", tmp_path_factory.mktemp("contract-cluster"))) as fleet:
+        yield fleet

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,13 @@ DEADLINE = 15.0  # seconds until a condition that must come true has failed
 class Server:
     """One server process; ``admin`` is a client with all rights, for faults and inspection."""
 
-    def __init__(self, kind: str, directory: Path, cluster: str = "*", extra: str = "") -> None:
+    def __init__(
+        self, kind: str, directory: Path, cluster: str = "*", extra: str = "", enter: Sequence[str] = ()
+    ) -> None:
+        """``enter``: what stands before the command, as to run it in a namespace."""
         self.directory = directory
         self.path = directory / "s"
-        self._binary = BINARIES[kind]
+        self._command = [*enter, BINARIES[kind], "-"]
         self._config = (
             f'port 0\nunixsocket {self.path}\ndir {directory}\nsave ""\nappendonly no\nloglevel warning\n'
             f"user {USER} on >{PASSWORD.replace(' ', '_')} {acl_rules(cluster)}\n{extra}"
@@ -45,6 +49,11 @@ class Server:
     def admin(self) -> Any:
         """A client with all rights."""
         return redis.Redis(unix_socket_path=str(self.path), protocol=2, decode_responses=True)
+
+    @property
+    def running(self) -> bool:
+        """Started and not killed."""
+        return self._process is not None
 
     def endpoint(self) -> Endpoint:
         """The server as a node sees it."""
@@ -58,7 +67,7 @@ class Server:
     def launch(self, extra: str = "") -> None:
         """Start and do not wait; ``extra``: more lines of configuration."""
         self._process = subprocess.Popen(
-            [self._binary, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         assert self._process.stdin is not None
         self._process.stdin.write((self._config + extra).encode())
@@ -82,6 +91,13 @@ class Server:
             return bool(self.admin.ping())
         except redis.RedisError:
             return False
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def until_now(condition: Callable[[], object], deadline: float = DEADLINE) -> None:

@@ -1,4 +1,4 @@
-"""The contract of vxswitch/store/base.py, on every store that has one: in memory, on Redis 7, on Valkey 9."""
+"""The contract of vxswitch/store/base.py: in memory, on Valkey 9 behind sentinels, and on a Cluster of Redis 7."""
 
 from __future__ import annotations
 

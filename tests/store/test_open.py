@@ -9,6 +9,7 @@ import pytest
 from vxswitch.errors import UsageError
 from vxswitch.store import TlsSettings, open_store
 from vxswitch.store.base import Store
+from vxswitch.store.cluster import ClusterStore
 from vxswitch.store.embedded import EmbeddedStore
 from vxswitch.store.redis import RedisStore
 from vxswitch.store.static import StaticStore
@@ -45,6 +46,8 @@ def opened(
         ("redis://u:hunter2@host/1", RedisStore, "redis://host:6379"),
         ("rediss://host:7000", RedisStore, "rediss://host:7000"),
         ("unix:///run/s", RedisStore, "unix:///run/s"),
+        ("redis+sentinel://u:hunter2@a,[fd00::1]:7/main", RedisStore, "redis+sentinel://a:26379,[fd00::1]:7/main"),
+        ("redis+cluster://u:hunter2@a,b:7", ClusterStore, "redis+cluster://a:6379,b:7"),
     ],
 )
 async def test_each_scheme_has_its_store(url: str, kind: type, shown: str, tmp_path: Path) -> None:
@@ -56,8 +59,13 @@ async def test_each_scheme_has_its_store(url: str, kind: type, shown: str, tmp_p
 @pytest.mark.parametrize(
     ("url", "options"),
     [
-        ("redis+sentinel://a,b/main", {}),
-        ("redis+cluster://a,b", {}),
+        ("redis+sentinel://a,b", {}),
+        ("redis+sentinel://a,b/main/x", {}),
+        ("redis+sentinel://a,,b/main", {}),
+        ("redis+cluster://a:port,b", {}),
+        ("redis+cluster://a,b/1", {}),
+        ("redis+cluster://a,b?db=1", {}),
+        ("redis+cluster://" + ",".join(f"h{n}" for n in range(33)), {}),
         ("http://host", {}),
         ("redis://host", {"beat": 3.0}),
         ("redis://host", {"beat": 0.0}),

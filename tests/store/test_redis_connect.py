@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ import pytest
 import redis
 
 from tests.store.nodes import FAST, Node, record
-from tests.store.servers import BINARIES, DEADLINE, PASSWORD, USER, Server, until, until_now
+from tests.store.servers import BINARIES, DEADLINE, PASSWORD, USER, Server, free_port, until, until_now
 from vxswitch.errors import UsageError
 from vxswitch.store import redis_connect
 from vxswitch.store.redis import RedisStore
@@ -33,12 +32,6 @@ CERTS = Path(__file__).parent / "certs"
 VNI = 4096
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 # URLs.
 
 
@@ -47,6 +40,7 @@ def free_port() -> int:
     [
         ("redis://host", None, Endpoint("redis://host:6379", "host")),
         ("redis://host:7000/3", None, Endpoint("redis://host:7000", "host", 7000, db=3)),
+        ("redis://host?db=3", None, Endpoint("redis://host:6379", "host", db=3)),
         ("redis://u:p%40@host", None, Endpoint("redis://host:6379", "host", username="u", password="p@")),
         ("redis://:p@host", "better", Endpoint("redis://host:6379", "host", password="better")),
         ("redis://u@[fd00::1]:7000", "p", Endpoint("redis://[fd00::1]:7000", "fd00::1", 7000, "", 0, "u", "p")),
@@ -68,8 +62,6 @@ def test_urls(url: str, password: str | None, expected: Endpoint) -> None:
         "redis://:hunter2@host/db",
         "unix://",
         "unix://relative",
-        "redis+sentinel://:hunter2@a,b/main",
-        "redis+cluster://:hunter2@a,b",
         "",
     ],
 )

@@ -48,6 +48,7 @@ async def everything(world: RedisWorld) -> None:
     await two.close(leave=True)
     await until(lambda: set(one.table(blue.vni).members) == {"one"})
     await one.store.leave(blue.vni)
+    await one.store.clear_vni(blue.vni)  # type: ignore[attr-defined]
     await one.store.remove_network("blue")
 
 

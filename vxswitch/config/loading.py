@@ -64,7 +64,7 @@ class Config(Struct, frozen=True, kw_only=True):
         for section in SECTION_NAMES:
             out[section] = {key: _plain(value) for key, value in msgspec.structs.asdict(getattr(self, section)).items()}
         out["store"]["url"] = self.store.shown_url
-        del out["store"]["password"]
+        del out["store"]["password"], out["store"]["sentinel_password"]
         out["networks"]["mtu"] = self.networks.mtu or "auto"
         for network in self.joined:
             table = {key: _plain(value) for key, value in as_table(network).items()}

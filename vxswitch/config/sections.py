@@ -76,15 +76,18 @@ class StoreKeys(Section, frozen=True, kw_only=True):
     url: str  # default: static: when any peer is configured, else embedded:
     password_file: Annotated[Path | None, FILE] = None
     listen: Annotated[Listen | None, STORE_LISTEN] = None
+    sentinel_user: Annotated[str | None, NAME] = None
+    sentinel_password_file: Annotated[Path | None, FILE] = None
     ca_file: Annotated[Path | None, FILE] = None
     cert_file: Annotated[Path | None, FILE] = None
     key_file: Annotated[Path | None, FILE] = None
 
 
 class Store(StoreKeys, frozen=True, kw_only=True):
-    """``[store]`` with the password that was found for it, which never shows."""
+    """``[store]`` with the passwords that were found for it, which never show."""
 
     password: str | None = None
+    sentinel_password: str | None = None
 
     @property
     def scheme(self) -> str:

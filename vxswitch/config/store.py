@@ -2,7 +2,8 @@
 
 The password is taken out of the URL as soon as it is read and travels beside it; it comes from, first found: the URL
 itself, ``store.password_file``, ``VXSWITCH_STORE`` (which holds a URL, or a bare password for the URL given elsewhere).
-A file that holds a password must be readable by its owner alone. No complaint ever quotes a URL unmasked.
+Sentinels have a user and a password of their own, or none. A file that holds a password must be readable by its owner
+alone. No complaint ever quotes a URL unmasked.
 """
 
 from __future__ import annotations
@@ -82,13 +83,16 @@ def build_store(table: dict[str, Given], env: Mapping[str, str], default: str) -
         )
     password = parsed.password
     if password is None and keys.password_file is not None:
-        password = _read_password(keys.password_file)
+        password = _read_password(keys.password_file, "store.password_file")
     if password is None and url_from_env is not None and (same := parse_url(url_from_env)).place == parsed.place:
         password = same.password
     if password is None and parsed.url != "static:":
         password = bare_password
-    fields = {**msgspec.structs.asdict(keys), "url": parsed.url, "password": password}
-    return _checked(Store(**fields))
+    sentinel_password = None
+    if keys.sentinel_password_file is not None:
+        sentinel_password = _read_password(keys.sentinel_password_file, "store.sentinel_password_file")
+    passwords = {"password": password, "sentinel_password": sentinel_password}
+    return _checked(Store(**{**msgspec.structs.asdict(keys), "url": parsed.url, **passwords}))
 
 
 def _wrong(text: str, why: str = "") -> UsageError:
@@ -117,6 +121,8 @@ def _check_hosts(text: str, scheme: str, place: str) -> None:
 
 def _check_query(text: str, query: str) -> str:
     pairs = parse_qsl(query, keep_blank_values=True)
+    if text.startswith("redis+cluster:"):
+        raise _wrong(text, "a cluster has no databases: nothing may follow its hosts")
     if len(pairs) != 1 or pairs[0][0] != "db" or not (pairs[0][1].isascii() and pairs[0][1].isdigit()):
         raise _wrong(text, "db=NUMBER is all that may follow the question mark")
     return query
@@ -141,16 +147,16 @@ def _environment(value: str) -> tuple[str | None, str | None]:
     return None, value or None
 
 
-def _read_password(path: Path) -> str:
-    content, private = read_guarded(path, "store.password_file")
+def _read_password(path: Path, key: str) -> str:
+    content, private = read_guarded(path, key)
     if not private:
-        raise UsageError(f"store.password_file {str(path)!r}: others may read it: chmod 0600 {path}")
+        raise UsageError(f"{key} {str(path)!r}: others may read it: chmod 0600 {path}")
     try:
         password = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         password = ""
     if not password or "\n" in password or "\0" in password:
-        raise UsageError(f"store.password_file {str(path)!r}: want one line of text, the password")
+        raise UsageError(f"{key} {str(path)!r}: want one line of text, the password")
     return password
 
 
@@ -168,6 +174,10 @@ def _checked(store: Store) -> Store:
     given = [f"store.{key}" for key, path in tls.items() if path is not None]
     if given and store.scheme not in ("rediss", *MANY):
         raise UsageError(f"{given[0]}: {store.shown_url} is not encrypted, want rediss://")
+    if store.scheme != "redis+sentinel" and (store.sentinel_user or store.sentinel_password):
+        raise UsageError(f"store.sentinel_*: {store.shown_url} has no sentinels, want redis+sentinel://")
+    if store.sentinel_user and not store.sentinel_password:
+        raise UsageError("store.sentinel_user: want store.sentinel_password_file, too")
     if (store.cert_file is None) != (store.key_file is None):
         raise UsageError("store.cert_file and store.key_file: want both or neither")
     return store

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from vxswitch.errors import NotFoundError, StoreUnavailableError, UsageError
@@ -26,6 +26,7 @@ from vxswitch.store.redis_claims import claim, release, run_repairing, vni_run
 from vxswitch.store.redis_connect import Endpoint, LinkDownError
 from vxswitch.store.redis_history import acks, digest, history
 from vxswitch.store.redis_members import leave
+from vxswitch.store.redis_place import FixedPlace, Place
 from vxswitch.store.redis_records import Records
 from vxswitch.store.redis_scripts import Keys
 from vxswitch.store.redis_session import Session
@@ -41,10 +42,15 @@ class RedisStore:
     """See the head of this file and vxswitch/store/base.py."""
 
     def __init__(
-        self, endpoint: Endpoint, cluster: str, rules: Rules | None = None, clock: Clock | None = None
+        self,
+        where: Endpoint | Place,
+        cluster: str | Keys,
+        rules: Rules | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._endpoint = endpoint
-        self._state = State(endpoint.shown, Keys(cluster), rules or Rules(), clock or Clock())
+        self._place = FixedPlace(where) if isinstance(where, Endpoint) else where
+        keys = Keys(cluster) if isinstance(cluster, str) else cluster
+        self._state = State(self._place.shown, keys, rules or Rules(), clock or Clock())
         self._session: Session | None = None
         self._tried = asyncio.Event()  # the first attempt to connect has come out, one way or the other
         self._task: asyncio.Task[None] | None = None
@@ -112,6 +118,15 @@ class RedisStore:
         vni = await (await self._records()).remove(name)
         if vni is not None:
             self._state.forget(vni)
+
+    async def remove_record(self, name: str, clear: Callable[[int], Awaitable[None]]) -> None:
+        """Remove a network whose VNI's keys are elsewhere: ``clear`` them first. Errors as of ``remove_network``."""
+        await (await self._records()).remove(name, clear)
+
+    async def clear_vni(self, vni: int) -> None:
+        """Remove the keys of a VNI, not its record; ConflictError while another node is a member."""
+        await (await self._records()).clear(vni)
+        self._state.forget(vni)
 
     async def allocate_ip(self, vni: int, subnet: str, owner: str) -> str:
         """See base.py."""
@@ -224,7 +239,7 @@ class RedisStore:
             await asyncio.sleep(random.uniform(0.5, 1.0) * pause)
 
     async def _connect_and_work(self) -> None:
-        session = await Session.open(self._endpoint, self._state)
+        session = await Session.open(self._place, self._state)
         self._state.counts.connects += 1
         self._session = session
         settled = asyncio.create_task(session.settled.wait())

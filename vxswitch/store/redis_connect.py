@@ -42,6 +42,9 @@ COMMANDS = (
 
 Word = str | bytes | int
 
+# After these the server must be looked up and spoken to anew: another one may have become the right one.
+ENDS_LINK = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "LOADING", "NOAUTH"})
+
 
 def acl_rules(cluster: str) -> str:
     """The rights of a node's user, as they follow its name and password in an ACL line."""
@@ -91,8 +94,6 @@ class ServerRefusedError(StoreUnavailableError):
 def parse_endpoint(url: str, password: str | None, tls: TlsSettings | None) -> Endpoint:
     """A URL as an Endpoint; ``password`` wins over one in the URL. UsageError, without the password in it."""
     parts = urlsplit(url)
-    if parts.scheme in ("redis+sentinel", "redis+cluster"):
-        raise UsageError(f"store {parts.scheme}://: not supported yet, give redis://, rediss:// or unix://")
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise UsageError(f"store scheme {parts.scheme!r}: want redis://, rediss:// or unix://")
     username = unquote(parts.username) if parts.username else None
@@ -106,7 +107,7 @@ def parse_endpoint(url: str, password: str | None, tls: TlsSettings | None) -> E
         if not path.startswith("/"):
             raise UsageError("store unix://: want an absolute path, unix:///run/redis.sock")
         database = parse_qs(parts.query).get("db", ["0"])[-1]
-        return Endpoint(f"unix://{path}", path=path, db=_database(database), username=username, password=secret)
+        return Endpoint(f"unix://{path}", path=path, db=parse_database(database), username=username, password=secret)
     if not parts.hostname:
         raise UsageError(f"store {parts.scheme}://: want a host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -114,7 +115,7 @@ def parse_endpoint(url: str, password: str | None, tls: TlsSettings | None) -> E
         f"{parts.scheme}://{host}:{port}",
         host=parts.hostname,
         port=port,
-        db=_database(parts.path.strip("/") or "0"),
+        db=parse_database(parse_qs(parts.query).get("db", [""])[-1] or parts.path.strip("/") or "0"),
         username=username,
         password=secret,
         tls=(tls or TlsSettings()) if parts.scheme == "rediss" else None,
@@ -124,18 +125,22 @@ def parse_endpoint(url: str, password: str | None, tls: TlsSettings | None) -> E
 class Link:
     """See the head of this file."""
 
-    def __init__(self, connection: AbstractConnection, timeout: float) -> None:
+    def __init__(self, connection: AbstractConnection, timeout: float, ends: frozenset[str]) -> None:
         self._connection = connection
         self._timeout = timeout
+        self._ends = ends
         self._lock = asyncio.Lock()
         self.broken = asyncio.Event()
         self.error: LinkDownError | None = None
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, rules: Rules) -> Link:
-        """Connect, authenticate and say PING within the connect timeout, else LinkDownError."""
+    async def open(cls, endpoint: Endpoint, rules: Rules, ends: frozenset[str] = ENDS_LINK) -> Link:
+        """Connect, authenticate and say PING within the connect timeout, else LinkDownError.
+
+        ``ends``: the codes of errors after which the link is of no more use.
+        """
         connection = _make_connection(endpoint)
-        link = cls(connection, rules.command_timeout)
+        link = cls(connection, rules.command_timeout, ends)
         try:
             async with asyncio.timeout(rules.connect_timeout):
                 await cast(Any, connection).connect()  # untyped in redis-py
@@ -198,7 +203,7 @@ class Link:
             return await self._connection.read_response()
         except exceptions.ResponseError as error:
             refused = _refused(error)
-            if refused.code in _ENDS_LINK:
+            if refused.code in self._ends:
                 raise
             return refused
 
@@ -222,19 +227,21 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.MasterDownError, "MASTERDOWN"),
     (exceptions.ClusterDownError, "CLUSTERDOWN"),
     (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),  # the class of MovedError, too: so after it
+    (exceptions.TryAgainError, "TRYAGAIN"),
+    (exceptions.ClusterCrossSlotError, "CROSSSLOT"),
     (exceptions.BusyLoadingError, "LOADING"),
     (exceptions.AuthenticationError, "NOAUTH"),
 )
 
-# After these the server must be looked up and spoken to anew: another one may have become the right one.
-_ENDS_LINK = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "LOADING", "NOAUTH"})
-
 # Where in a script an error was raised: helps nobody.
 _WHERE = re.compile(r"[.]? script: ([0-9a-f]{40}, )?on @user_script:[0-9]+[.]\Z")
 
-# What our own scripts' errors mean to a human.
+# What errors mean to a human, where their own words do not say it.
 _MEANINGS = {
     "VXPOISON": "VXPOISON: something else wrote into the keys of a network",
+    "TRYAGAIN": "TRYAGAIN: the slot of these keys is on its way to another server",
+    "ASK": "ASK: the slot of these keys is on its way to another server",
     "VXSCHEMA": "VXSCHEMA: a later version of vxswitch made the tables in the store, and this one cannot read them",
 }
 
@@ -278,7 +285,8 @@ def _known_code(error: BaseException) -> str | None:
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
-def _database(text: str) -> int:
+def parse_database(text: str) -> int:
+    """The number of a database; UsageError."""
     if not (text.isascii() and text.isdigit()):
         raise UsageError(f"store database {text!r}: want a number")
     return int(text)

@@ -25,6 +25,7 @@ from vxswitch.store.redis_snapshot import Tables, fetch
 from vxswitch.store.redis_state import State
 
 ENTRIES = 512  # of each stream in one XREAD
+MOVING_PAUSE = 0.1  # seconds until the logs are read again while their slot is on its way to another server
 REMOVALS = 1000  # poisoned fields removed by one call of the repair script
 
 Entry = tuple[bytes, list[bytes]]
@@ -142,6 +143,9 @@ class Reader:
         try:
             answer = await self._link.call(*words, wake, *mirrors, *ids, wait=block)
         except ServerRefusedError as error:
+            if error.code in scripts.MOVING:
+                await asyncio.sleep(MOVING_PAUSE)
+                return
             if error.code != "WRONGTYPE":
                 raise
             await self._find_wrong_types(wake, mirrors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,18 @@ from vxswitch.store.networks import check_record, same_or_conflict, vni_in_use
 from vxswitch.store.redis_connect import Link, ServerRefusedError, Word
 from vxswitch.store.redis_state import State
 from vxswitch.store.rules import FIRST_VNI
+
+# The keys of a VNI and their types.
+_PARTS = {
+    "members": "hash",
+    "meta": "hash",
+    "fdb": "hash",
+    "log": "stream",
+    "moves": "hash",
+    "groups": "hash",
+    "acks": "hash",
+    "ipam": "hash",
+}
 
 
 class Records:
@@ -62,8 +75,11 @@ class Records:
             ) from None
         return stored if status == b"created" else same_or_conflict(stored, record)
 
-    async def remove(self, name: str) -> int | None:
-        """Remove a network; its VNI, None if the record made no sense and only it was removed."""
+    async def remove(self, name: str, clear: Callable[[int], Awaitable[None]] | None = None) -> int | None:
+        """Remove a network; its VNI, None if the record made no sense and only it was removed.
+
+        ``clear`` removes the VNI's keys, before the record, where they are not within reach of one script.
+        """
         keys = self._state.keys
         while True:
             text = await self._stored(name)
@@ -73,9 +89,11 @@ class Records:
             parts: list[str] = []
             with contextlib.suppress(Poisoned):
                 vni = self._decode(name.encode(), text).vni
-                parts = keys.parts(vni, "members", "meta", "fdb", "log", "moves", "groups", "acks", "ipam")
+                parts = [] if clear else keys.parts(vni, *_PARTS)
+            if clear and vni is not None:
+                await clear(vni)
             grace_ms = int(self._state.rules.grace * 1000)
-            types = ["hash", "hash", "zset", "hash", "hash", "hash", "stream", "hash", "hash", "hash", "hash"]
+            types = ["hash", "hash", "zset", *_PARTS.values()]
             status, member = await self._run(
                 scripts.NETWORK_REMOVE,
                 [keys.networks, keys.vnis, keys.heard, *parts],
@@ -86,6 +104,14 @@ class Records:
                 raise ConflictError(f"network {name}: node {member.decode('ascii', 'replace')} is still a member")
             if status == b"removed":
                 return vni
+
+    async def clear(self, vni: int) -> None:
+        """Remove the keys of a VNI; ConflictError while another node is a member."""
+        keys = [self._state.keys.heard, *self._state.keys.parts(vni, *_PARTS)]
+        grace_ms = int(self._state.rules.grace * 1000)
+        status, member = await self._run(scripts.VNI_REMOVE, keys, ["zset", *_PARTS.values()], grace_ms)
+        if status == b"busy":
+            raise ConflictError(f"VNI {vni}: node {member.decode('ascii', 'replace')} is still a member")
 
     async def allocate_ip(self, vni: int, subnet: str, owner: str) -> str:
         """The lowest free host address."""

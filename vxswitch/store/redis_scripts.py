@@ -4,14 +4,17 @@ A script is the text of its parts, in order: ``lease.lua`` stands before all of 
 (EVALSHA); a server that does not have it (NOSCRIPT: new, restarted, failed over, SCRIPT FLUSH) is given it and asked
 again. The hash is the version: nodes of different versions use one server side by side.
 Every key of a script is passed in KEYS and has the cluster's hash tag, ``vx:{CLUSTER/0}:...``; the tag ends in the
-number of a bucket, of which there is one on a server that is not clustered.
+number of a bucket, of which there is one on a server that is not clustered. While a slot of a Redis Cluster is on its
+way from one server to another neither of them runs scripts over it: they are sent again for a second, then it is an
+error like any other.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -49,9 +52,15 @@ WAKE = _load("wake")
 TYPES = _load("types")
 NETWORK_CREATE = _load("network_create")
 NETWORK_REMOVE = _load("network_remove")
+VNI_REMOVE = _load("vni_remove")
+LAYOUT = _load("layout")
 IP_ALLOCATE = _load("ipam", "ip_allocate")
 IP_RESERVE = _load("ipam", "ip_reserve")
 IP_RELEASE = _load("ipam", "ip_release")
+
+
+MOVING = frozenset({"TRYAGAIN", "ASK"})  # codes of errors while a slot is on its way
+MOVING_PAUSES = (0.05, 0.1, 0.2, 0.3, 0.4)  # seconds until scripts are sent again; a slot of few keys takes less
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,20 @@ async def run(link: Link, script: Script, keys: Sequence[str], arguments: Sequen
 
 async def run_all(link: Link, runs: Sequence[Run]) -> list[Any]:
     """Scripts in one go, in order; errors stand in their place. What the server does not know is loaded first."""
+    answers = await _run_known(link, runs)
+    for pause in MOVING_PAUSES:
+        late = [at for at, answer in enumerate(answers) if _is(answer, MOVING)]
+        if not late:
+            break
+        await asyncio.sleep(pause)
+        for at, answer in zip(late, await _run_known(link, [runs[at] for at in late]), strict=True):
+            answers[at] = answer
+    return answers
+
+
+async def _run_known(link: Link, runs: Sequence[Run]) -> list[Any]:
     answers = await link.pipeline([each.words() for each in runs])
-    missing = [at for at, answer in enumerate(answers) if _is_noscript(answer)]
+    missing = [at for at, answer in enumerate(answers) if _is(answer, {"NOSCRIPT"})]
     if missing:
         sources = {runs[at].script.source for at in missing}
         await link.pipeline([("SCRIPT", "LOAD", source) for source in sources])
@@ -88,19 +109,20 @@ async def run_all(link: Link, runs: Sequence[Run]) -> list[Any]:
     return answers
 
 
-def _is_noscript(answer: object) -> bool:
-    return isinstance(answer, ServerRefusedError) and answer.code == "NOSCRIPT"
+def _is(answer: object, codes: Set[str]) -> bool:
+    return isinstance(answer, ServerRefusedError) and answer.code in codes
 
 
 class Keys:
-    """The names of a cluster's keys; UsageError if the cluster's name cannot stand in them."""
+    """The names of a cluster's keys in one of its buckets; UsageError if its name cannot stand in them."""
 
-    def __init__(self, cluster: str) -> None:
+    def __init__(self, cluster: str, bucket: int = 0, buckets: int = 1) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", cluster, re.ASCII):
             raise UsageError(
                 f"cluster {cluster!r}: want a letter or digit, then up to 62 of letters, digits, '_', '.', '-'"
             )
-        self._prefix = f"vx:{{{cluster}/0}}:"
+        self.buckets = buckets
+        self._prefix = f"vx:{{{cluster}/{bucket}}}:"
         self.nodes = f"{self._prefix}nodes"
         self.lease = f"{self._prefix}lease"
         self.heard = f"{self._prefix}heard"

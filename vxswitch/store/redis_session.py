@@ -23,8 +23,9 @@ from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.codec import Poisoned, decode_member, encode_version, encode_vteps
 from vxswitch.store.mirror import Mirror
 from vxswitch.store.redis_assert import Asserter, claim_frozen
-from vxswitch.store.redis_connect import Endpoint, Link, LinkDownError, ServerRefusedError, Word
+from vxswitch.store.redis_connect import Link, LinkDownError, ServerRefusedError, Word
 from vxswitch.store.redis_events import Reader
+from vxswitch.store.redis_place import Place
 from vxswitch.store.redis_reap import Reaper
 from vxswitch.store.redis_state import State
 
@@ -40,8 +41,9 @@ INSPECT_BEATS = 10  # beats between two looks at INFO
 class Session:
     """See the head of this file."""
 
-    def __init__(self, state: State, command: Link, reading: Link) -> None:
+    def __init__(self, state: State, command: Link, reading: Link, place: Place) -> None:
         self._state = state
+        self._place = place
         self.command = command
         self._links = (command, reading)
         self._reader = Reader(state, reading, self.assert_vni)
@@ -56,24 +58,21 @@ class Session:
         self.registered = False
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, state: State) -> Session:
+    async def open(cls, place: Place, state: State) -> Session:
         """Connect both links; LinkDownError."""
-        command = await Link.open(endpoint, state.rules)
-        try:
-            reading = await Link.open(endpoint, state.rules)
-        except BaseException:
-            await command.close()
-            raise
-        return cls(state, command, reading)
+        command, reading = await place.open(state.rules)
+        return cls(state, command, reading, place)
 
     async def run(self) -> None:
         """Work until a link breaks (LinkDownError)."""
         try:
             await self._inspect()
+            await self._check_layout()
             await self._check_all()
             async with asyncio.TaskGroup() as group:
                 for link in self._links:
                     group.create_task(_wait_broken(link))
+                group.create_task(self._place.watch(self._state.rules))
                 group.create_task(self._reader.run())
                 group.create_task(self._asserter.run())
                 group.create_task(self._asserter.run_releases())
@@ -124,6 +123,20 @@ class Session:
             else None
         )
         return changed
+
+    async def _check_layout(self) -> None:
+        """Nodes that look for a VNI in different buckets would never meet: one division stands, noted in the store."""
+        keys = self._state.keys
+        words = [*self._state.caller(), keys.buckets]
+        noted = await scripts.run(self.command, scripts.LAYOUT, [*keys.node, keys.vnis], words)
+        if noted != b"%d" % keys.buckets:
+            number = noted.decode("ascii", "replace")[:20]
+            raise LinkDownError(
+                "buckets",
+                f"the store's networks are divided into {number} buckets, this node's store.url means {keys.buckets}: "
+                "all nodes want the same kind of URL (redis+cluster:// or not)",
+                degraded=True,
+            )
 
     async def _check_all(self) -> None:
         """Compare every mirror at its own rev; those of another history get a snapshot."""

@@ -107,6 +107,8 @@ def make_store(config: Config) -> Store:
         grace=timers.grace,
         listen=str(keys.listen) if keys.listen is not None else None,
         tls=TlsSettings(*(str(path) if path is not None else None for path in files)) if any(files) else None,
+        sentinel_user=keys.sentinel_user,
+        sentinel_password=keys.sentinel_password,
     )
 
 
