@@ -18,10 +18,12 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 DEMO_TOOLS := ip:iproute2 nsenter:util-linux ethtool:ethtool ping:iputils-ping iperf3:iperf3 redis-server:redis-server
 TEST_TOOLS := $(DEMO_TOOLS) iptables:iptables nft:nftables ovs-vswitchd:openvswitch-switch tshark:tshark \
               tcpdump:tcpdump ps:procps
+SCALE_TOOLS := redis-server:redis-server
 # what is measured beside it: a package that Debian does not have leaves its peer out
 PEER_TOOLS := tincd:tinc ovs-vswitchd:openvswitch-switch vde_plug:vdeplug wireguard-go:wireguard-go wg:wireguard-tools
 
-.PHONY: help demo lab test test-fast lint format bench-quick bench micro soak profile plot figures docs setup clean
+.PHONY: help demo lab test test-fast lint format bench-quick bench micro soak faults scale profile plot figures docs \
+        setup clean
 
 help: ## list the verbs
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r verb text; do
@@ -64,6 +66,12 @@ micro: setup ## what the pure parts cost, and what size costs (no root)
 
 soak: root tools-DEMO setup ## two switches at full load for SOAK_SECONDS (600): memory, drops, every frame accounted for
 	$(PY) -m benchmarks.soak
+
+faults: root tools-DEMO tools-TEST setup ## what each fault of the store or of a node does to frames: the table of docs/operations.md
+	$(PY) -m benchmarks.faults
+
+scale: setup tools-SCALE ## a thousand nodes and networks, 10^5 MACs on a real server: what a heartbeat costs (SCALE=--help)
+	$(PY) -m benchmarks.control $(SCALE)
 
 profile: root tools-DEMO setup $(VENV)/.profile ## flame graphs of both switches during TCP bulk (PROFILE=--udp, --kernel-cut)
 	$(PY) -m benchmarks.flame $(PROFILE)
@@ -118,8 +126,9 @@ result:
 	fi
 
 # Debian packages for the commands of a verb that are not there.
-.PHONY: tools-DEMO tools-TEST peers
-tools-DEMO tools-TEST: tools-%: root
+.PHONY: tools-DEMO tools-TEST tools-SCALE peers
+tools-DEMO tools-TEST: root
+tools-DEMO tools-TEST tools-SCALE: tools-%:
 	missing=()
 	for pair in $($*_TOOLS); do
 		command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}")

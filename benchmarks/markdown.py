@@ -15,9 +15,7 @@ from benchmarks.samples import OWN, Results, cell, heading
 from benchmarks.targets import Target, judged
 
 ROOT: Final = Path(__file__).parent.parent
-BEGIN: Final = "<!-- figures -->"
 DELIVERED: Final = "_delivered"
-END: Final = "<!-- /figures -->"
 HEADLINE: Final = (
     ("TCP, plain veth", "plain", "tcp_1"),
     ("TCP, wire-like", "wire-like", "tcp_1"),
@@ -39,22 +37,23 @@ def write(report: dict[str, Any], result: Path) -> Iterator[Path]:
         yield path
 
 
-def replaced(text: str, block: Iterable[str], name: str) -> str:
-    """`text` with `block` between its marks; a closing mark that is not there yet is added."""
-    before, begin, after = text.partition(BEGIN)
+def replaced(text: str, block: Iterable[str], name: str, mark: str = "figures") -> str:
+    """`text` with `block` between its marks `<!-- MARK -->`; a closing one that is not there yet is added."""
+    opening, closing = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, begin, after = text.partition(opening)
     if not begin:
-        raise ValueError(f"{name} has no line {BEGIN}")
-    if END in after:
-        after = after.partition(END)[2]
+        raise ValueError(f"{name} has no line {opening}")
+    if closing in after:
+        after = after.partition(closing)[2]
     body = "\n".join(block).strip()
-    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
+    return f"{before}{opening}\n\n{body}\n\n{closing}{after}"
 
 
 def headline(report: dict[str, Any]) -> Iterator[str]:
     """The few figures that tell most, one line for each data plane, and where they were taken."""
     results = Results.read(report)
     shown = [one for one in HEADLINE if any(results.median(one[1], peer, one[2]) for peer in results.titles)]
-    yield from _head(["", *(f"{title}, {FIGURES[figure].unit}" for title, _, figure in shown)])
+    yield from table_head(["", *(f"{title}, {FIGURES[figure].unit}" for title, _, figure in shown)])
     for peer, title in results.titles.items():
         if peer in results.skipped:
             continue
@@ -65,7 +64,7 @@ def headline(report: dict[str, Any]) -> Iterator[str]:
                 "-" if middle is None else FIGURES[figure].number(middle) + _of_offered(results, underlay, peer, figure)
             )
             cells.append(f"**{text}**" if peer == OWN else text)
-        yield _row([f"**{title}**" if peer == OWN else title, *cells])
+        yield row_of([f"**{title}**" if peer == OWN else title, *cells])
     yield f"\n{_where(report)}"
 
 
@@ -95,11 +94,15 @@ def tables(report: dict[str, Any]) -> Iterator[str]:
 
 def _where(report: dict[str, Any]) -> str:
     about = report["facts"]
+    return f"{where(about)}; {report['rounds']} rounds, load before {about['load_before']:.1f}."
+
+
+def where(about: dict[str, Any]) -> str:
+    """When and on what a run was made, from its facts."""
     changed = f" with {about['changed_files']} changed files" if about["changed_files"] else ""
     return (
         f"{about['when'][:10]}, commit {about['commit']}{changed}; {about['cpus']} processors ({about['cpu']}), "
-        f"Linux {about['kernel']}, {about['system']}, Python {about['python']}; {report['rounds']} rounds, "
-        f"load before {about['load_before']:.1f}."
+        f"Linux {about['kernel']}, {about['system']}, Python {about['python']}"
     )
 
 
@@ -108,11 +111,11 @@ def _targets(results: Results) -> Iterator[str]:
     if not found:
         return
     yield "\n### Targets\n"
-    yield from _head(["ratio of medians", "underlay", "target", "this run", ""])
+    yield from table_head(["ratio of medians", "underlay", "target", "this run", ""])
     for target, ratio in found:
         sides = f"{results.title(target.own)} / {results.title(target.peer)}"
         sign = "≥" if target.at_least else "≤"
-        yield _row(
+        yield row_of(
             [
                 f"{FIGURES[target.figure].title}: {sides}",
                 target.underlay,
@@ -131,36 +134,36 @@ def _loads(results: Results, target: Target) -> str:
 
 def _medians(results: Results, underlay: str) -> Iterator[str]:
     peers = results.samples[underlay]
-    yield from _head(["", *map(results.title, peers)])
+    yield from table_head(["", *map(results.title, peers)])
     for key in results.figures(underlay):
-        yield _row([heading(FIGURES[key]), *(cell(peers[peer].get(key, []), FIGURES[key]) for peer in peers)])
+        yield row_of([heading(FIGURES[key]), *(cell(peers[peer].get(key, []), FIGURES[key]) for peer in peers)])
 
 
 def _ratios(results: Results, underlay: str) -> Iterator[str]:
     others = [peer for peer in results.samples[underlay] if peer != OWN]
-    yield from _head(["", *map(results.title, others)])
+    yield from table_head(["", *map(results.title, others)])
     for key in results.figures(underlay):
         if FIGURES[key].more_is_better is not None:
             ratios = [results.ratio(underlay, peer, key) for peer in others]
             mark = "" if FIGURES[key].more_is_better else " *"
-            yield _row([FIGURES[key].title + mark, *("-" if r is None else f"{r:.2f}" for r in ratios)])
+            yield row_of([FIGURES[key].title + mark, *("-" if r is None else f"{r:.2f}" for r in ratios)])
 
 
 def _pure(pure: dict[str, Any]) -> Iterator[str]:
     yield "\n### In memory\n\nBest round, then median.\n"
-    yield from _head(["microseconds per call", "best", "median"])
+    yield from table_head(["microseconds per call", "best", "median"])
     for name, values in pure["micro"].items():
-        yield _row([" ".join(name.split()), f"{min(values):.2f}", f"{statistics.median(values):.2f}"])
+        yield row_of([" ".join(name.split()), f"{min(values):.2f}", f"{statistics.median(values):.2f}"])
     yield ""
-    yield from _head(["wire frames", "best, 1000/s", "median, 1000/s", "best, us each"])
+    yield from table_head(["wire frames", "best, 1000/s", "median, 1000/s", "best, us each"])
     for name, values in pure["frames"].items():
         best, middle = max(values), statistics.median(values)
-        yield _row([name, f"{best / 1e3:,.0f}", f"{middle / 1e3:,.0f}", f"{1e6 / best:.3f}"])
+        yield row_of([name, f"{best / 1e3:,.0f}", f"{middle / 1e3:,.0f}", f"{1e6 / best:.3f}"])
     yield ""
-    yield from _head(["CPU per", "MACs or VTEPs", "best, us", "median, us"])
+    yield from table_head(["CPU per", "MACs or VTEPs", "best, us", "median, us"])
     for name, sizes in pure["scale"].items():
         for size, values in sizes.items():
-            yield _row([name, f"{int(size):,}", f"{min(values) * 1e6:.3f}", f"{statistics.median(values) * 1e6:.3f}"])
+            yield row_of([name, f"{int(size):,}", f"{min(values) * 1e6:.3f}", f"{statistics.median(values) * 1e6:.3f}"])
 
 
 def _links(path: Path, result: Path, plots: list[Path]) -> Iterator[str]:
@@ -177,10 +180,12 @@ def _links(path: Path, result: Path, plots: list[Path]) -> Iterator[str]:
         yield f"\n![{plot.stem}](../{below.parent}/{plot.name})"
 
 
-def _head(titles: list[str]) -> Iterator[str]:
-    yield _row(titles)
+def table_head(titles: list[str]) -> Iterator[str]:
+    """The first two lines of a table."""
+    yield row_of(titles)
     yield "|" + "---|" * len(titles)
 
 
-def _row(cells: list[str]) -> str:
+def row_of(cells: list[str]) -> str:
+    """One line of a table."""
     return f"| {' | '.join(cells)} |"

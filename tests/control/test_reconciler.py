@@ -6,7 +6,7 @@ import pytest
 
 from tests.control.world import Time, record, vtep
 from vxswitch.control.peers import Peers
-from vxswitch.control.reconciler import Reconciler
+from vxswitch.control.reconciler import SLICE, Reconciler
 from vxswitch.fdb import Fdb, LocalPort, Row, Table
 from vxswitch.model import Claim, Claimed, LeaseState, MemberJoined, MemberLeft, NodeRecord, Snapshot, Withdrawn
 
@@ -330,6 +330,22 @@ def test_a_snapshot_is_compared_not_replayed() -> None:
     assert withdrawn == [OTHER]
     assert house.table.rows == {MAC: kept} and kept.hop is not None
     assert house.reconciler.resyncs == {"gap": 1}
+
+
+def test_a_large_snapshot_goes_in_steps_and_what_was_answered_meanwhile_stands() -> None:
+    house = House()
+    house.members()
+    rows = [claim(B, n + 10, b"\x02\x01" + n.to_bytes(4, "big")) for n in range(2 * SLICE)]
+    steps = house.reconciler.steps(snapshot(5000, *rows, reason="start"))
+    next(steps)
+    last = rows[-1].mac
+    assert rows[0].mac in house.table.rows and last not in house.table.rows
+    house.reconciler.put_back(claim(C, 6000, last))
+    assert len(list(steps)) == 1
+    assert len(house.table.rows) == len(rows)
+    assert (house.hop(rows[0].mac), house.hop(last)) == ("b", "c")
+    assert len(list(house.reconciler.steps(snapshot(7000)))) == 2
+    assert house.table.rows == {}
 
 
 def test_a_snapshot_brings_and_takes_members() -> None:

@@ -1,20 +1,19 @@
-"""The store stops, dies and comes back empty, while frames between known MACs flow at 200 a second: none is lost."""
+"""What a node does while the store is away: it starts, attaches and makes networks, and the rest follows.
+
+What the store's accidents do to frames between known MACs: test_store_faults.py.
+"""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from tests.net.containers import ask, attach, full_mesh, rows
-from tests.net.pair import Pair, claimed, joined_pair, reaches
+from tests.net.containers import ask, attach, rows
+from tests.net.pair import Pair, joined_pair, reaches
 from tests.net.wire import DEADLINE
-from vxswitch.lab import LossMeter, StoreServer, SwitchProcess, until
+from vxswitch.lab import SwitchProcess, until
 
-EVERY = 0.005  # seconds: 200 frames a second each way
-MEANWHILE = 100  # frames each way, at least, while the store is away
 RETURN = 20.0  # seconds for tables to be whole again
 
 
@@ -24,78 +23,8 @@ def pair() -> Iterator[Pair]:
         yield made
 
 
-def table(switch: SwitchProcess) -> dict[str, tuple[Any, ...]]:
-    """What the rows say, without age and rev."""
-    return {
-        mac: (row["hop"], row["vtep"], row["node"], row["port"], row["source"])
-        for mac, row in rows(switch, "red").items()
-    }
-
-
-def seen_from_outside(switch: SwitchProcess) -> dict[str, Any]:
-    """Who has which MAC, said alike by every node."""
-    return {mac: (row["vtep"], row["node"]) for mac, row in rows(switch, "red").items()}
-
-
 def state(switch: SwitchProcess) -> str:
     return str(ask(switch, "status")["store"]["state"])
-
-
-def stopped_in_order(store: StoreServer, gone: Callable[[], None]) -> None:
-    store.stop()
-    gone()
-    store.start()
-
-
-def killed(store: StoreServer, gone: Callable[[], None]) -> None:
-    store.kill()
-    gone()
-    store.start()
-
-
-def killed_and_back_empty(store: StoreServer, gone: Callable[[], None]) -> None:
-    store.kill()
-    gone()
-    shutil.rmtree(store.directory / "appendonlydir")
-    store.start()
-
-
-def hung(store: StoreServer, gone: Callable[[], None]) -> None:
-    store.pause()
-    gone()
-    store.resume()
-
-
-@pytest.mark.parametrize("accident", [stopped_in_order, killed, killed_and_back_empty, hung])
-def test_known_macs_lose_nothing_whatever_the_store_does(
-    pair: Pair, accident: Callable[[StoreServer, Callable[[], None]], None]
-) -> None:
-    before = [table(switch) for switch in pair.switches]
-
-    def noticed() -> None:
-        until(lambda: all(state(s) in ("down", "degraded") for s in pair.switches), DEADLINE, "both to notice")
-        for _ in range(MEANWHILE):
-            there.next_reply(DEADLINE)
-            back.next_reply(DEADLINE)
-        assert [table(switch) for switch in pair.switches] == before
-        assert full_mesh(pair.switches, "red")  # nobody was suspended
-
-    with (
-        LossMeter(pair.one.namespace, pair.two.ip, EVERY) as there,
-        LossMeter(pair.two.namespace, pair.one.ip, EVERY) as back,
-    ):
-        there.first_reply(DEADLINE)
-        back.first_reply(DEADLINE)
-        accident(pair.store, noticed)
-        until(lambda: all(state(s) == "up" for s in pair.switches), RETURN, "both to be connected again")
-        macs = {pair.one.mac, pair.two.mac}
-        until(lambda: all(claimed(s) >= macs for s in pair.switches), RETURN, "all claims to be confirmed again")
-    for meter in (there, back):
-        assert meter.result.sent > MEANWHILE
-        assert (meter.result.lost, meter.result.duplicates) == (0, 0), meter.result.longest_gap()
-    assert [table(switch) for switch in pair.switches] == before
-    one, two = (seen_from_outside(switch) for switch in pair.switches)
-    assert one == two
 
 
 def test_a_restart_while_the_store_is_away_forwards_what_is_local(pair: Pair) -> None:

@@ -110,6 +110,11 @@ class Peers:
         """Names of the other nodes of a network."""
         return set(self._members.get(vni, ()))
 
+    def networks(self, name: str) -> set[int]:
+        """The networks that another node is a member of."""
+        remote = self.remotes.get(name)
+        return set(remote.vnis) if remote is not None else set()
+
     def peer(self, vni: int, name: str) -> Peer | None:
         """The VTEP behind which rows of this node stand in ``vni``; None if it is no member, gone or unreachable."""
         remote = self.remotes.get(name)

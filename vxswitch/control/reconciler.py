@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -56,13 +57,20 @@ class KnowsPorts(Protocol):
         ...
 
 
+SLICE = 512  # rows of a snapshot between two breaths of the loop, about 2 ms
+
+
 @dataclass(slots=True)
 class Mirror:
-    """One network as the store has it. ``unplaced``: MACs whose node is no VTEP that we could reach."""
+    """One network as the store has it. ``unplaced``: MACs whose node is no VTEP that we could reach.
+
+    ``answered``: MACs about which the answer to a claim told something later than the snapshot that is being applied.
+    """
 
     rows: dict[bytes, Claim] = field(default_factory=dict)
     rev: int = 0
     unplaced: set[bytes] = field(default_factory=set)
+    answered: set[bytes] = field(default_factory=set)
 
 
 class Reconciler:
@@ -99,7 +107,15 @@ class Reconciler:
         self._peers.forget(vni)
 
     def apply(self, event: Event) -> None:
-        """One event of the store. Events of networks that are not joined (any more) are ignored."""
+        """One event of the store, in one go."""
+        for _ in self.steps(event):
+            pass
+
+    def steps(self, event: Event) -> Iterator[None]:
+        """One event of the store; a large snapshot in steps, between which frames may be forwarded.
+
+        Events of networks that are not joined (any more) are ignored. The next event must wait for the last step.
+        """
         if isinstance(event, LeaseState):
             self._leases(event)
             return
@@ -119,7 +135,7 @@ class Reconciler:
             case MemberLeft():
                 self._left(mirror, table, event.node)
             case Snapshot():
-                self._snapshot(mirror, table, event)
+                yield from self._snapshot(mirror, table, event)
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -129,6 +145,7 @@ class Reconciler:
         if mirror is not None and table is not None and claim.uid != self._uid:
             mirror.rows[claim.mac] = claim
             mirror.rev = max(mirror.rev, claim.rev)
+            mirror.answered.add(claim.mac)
             self._place(mirror, table, claim)
 
     def _accept(self, mirror: Mirror, table: Table, claim: Claim, *, stale: bool = False) -> None:
@@ -239,10 +256,10 @@ class Reconciler:
             self._place_all(name)
 
     def _place_all(self, node: str) -> None:
-        """The node's VTEP or state changed: look again at its rows, in every network."""
-        for vni, mirror in self.mirrors.items():
-            table = self._fdb.tables.get(vni)
-            if table is not None:
+        """The node's VTEP or state changed: look again at its rows, in the networks that it is a member of."""
+        for vni in self._peers.networks(node):
+            mirror, table = self.mirrors.get(vni), self._fdb.tables.get(vni)
+            if mirror is not None and table is not None:
                 self._place_rows(mirror, table, node)
 
     def _place_rows(self, mirror: Mirror, table: Table, node: str) -> None:
@@ -254,17 +271,23 @@ class Reconciler:
 
     # -- snapshots -------------------------------------------------------------------------------------------------
 
-    def _snapshot(self, mirror: Mirror, table: Table, event: Snapshot) -> None:
+    def _snapshot(self, mirror: Mirror, table: Table, event: Snapshot) -> Iterator[None]:
         if mirror.rev:
             self.resyncs[event.reason] += 1
             log.info("network %s read anew from the store (%s), rev %d", table.name, event.reason, event.rev)
         self._compare_members(mirror, table, event)
         fresh = {claim.mac: claim for claim in event.rows if claim.uid != self._uid or claim.rev <= event.rev}
-        for mac in [mac for mac in mirror.rows if mac not in fresh]:
+        mirror.answered.clear()
+        for number, mac in enumerate([mac for mac in mirror.rows if mac not in fresh], 1):
             self._withdrawn(mirror, table, mac, event.rev)
+            if number % SLICE == 0:
+                yield
         mirror.rev = event.rev
-        for claim in fresh.values():
-            self._accept(mirror, table, claim, stale=claim.rev > event.rev)
+        for number, claim in enumerate(fresh.values(), 1):
+            if claim.mac not in mirror.answered:
+                self._accept(mirror, table, claim, stale=claim.rev > event.rev)
+            if number % SLICE == 0:
+                yield
         self._assert_missing(mirror, table)
 
     def _compare_members(self, mirror: Mirror, table: Table, event: Snapshot) -> None:

@@ -1,5 +1,6 @@
 """N hosts in namespaces on one machine: the demo, the network tests and the benchmarks stand on it."""
 
+from vxswitch.lab.meter import Meter, Passage
 from vxswitch.lab.netns import Namespace, command, until
 from vxswitch.lab.owner import LabError
 from vxswitch.lab.probe import LossMeter, PingResult, ping
@@ -13,7 +14,9 @@ __all__ = [
     "Lab",
     "LabError",
     "LossMeter",
+    "Meter",
     "Namespace",
+    "Passage",
     "PingResult",
     "StoreServer",
     "SwitchProcess",

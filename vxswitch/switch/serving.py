@@ -191,7 +191,8 @@ class Switch:
         """The store's events, one by one; one that cannot be understood must not hold up the others."""
         async for event in self.rooms.store.events():
             try:
-                self.rooms.reconciler.apply(event)
+                for _ in self.rooms.reconciler.steps(event):
+                    await asyncio.sleep(0)  # frames first
             except Exception:
                 log.exception("event of the store ignored: %.200r", event)
 

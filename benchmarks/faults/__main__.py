@@ -1,0 +1,98 @@
+"""`python -m benchmarks.faults`: every fault in turn, at default timers.
+
+`--write RESULT.json` puts the table of a run into docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.facts import facts
+from benchmarks.faults import nodes, store, table
+from benchmarks.faults.trial import Counters, Outcome, attempt
+from benchmarks.faults.world import world
+from vxswitch.lab import LabError
+from vxswitch.lab.meter import INTERVAL
+from vxswitch.lab.verbs import ending_by_signals
+
+SCHEMA = 1
+QUIET, HOLD = 3.0, 5.0  # seconds
+FAULTS = (*store.FAULTS, *nodes.FAULTS)
+_RESULTS = Path(__file__).parent.parent / "results"
+
+
+def main() -> int:
+    """Run and tell, 0 if everything was as it must be; or write down a run."""
+    args = _arguments()
+    if args.write:
+        report = json.loads(args.write.read_text())
+        if report["schema"] != SCHEMA:
+            sys.exit(f"{args.write}: schema {report['schema']}, this program reads {SCHEMA}")
+        print(f"written: {table.write(report)}")
+        return 0
+    ending_by_signals()
+    report = run(args.only or [fault.name for fault in FAULTS], args.hold)
+    out = args.out or _RESULTS / f"faults-{datetime.now(UTC):%Y%m%d-%H%M}.json"
+    out.write_text(json.dumps(report, indent=1) + "\n")
+    for complaint in report["complaints"]:
+        print(f"FAULT {complaint}")
+    print(f"written: {out}")
+    return 1 if report["complaints"] else 0
+
+
+def run(names: list[str], hold: float) -> dict[str, Any]:
+    """Try the faults of these names, in order."""
+    with world() as made:
+        counters = Counters(made)
+        info = made.store.admin.info("server")
+        report: dict[str, Any] = {
+            "schema": SCHEMA,
+            "facts": facts(),
+            "frames": round(1 / INTERVAL),
+            "macs": len(made.macs),
+            "server": f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}",
+            "hold": hold,
+            "outcomes": [],
+            "complaints": [],
+        }
+        for fault in (fault for fault in FAULTS if fault.name in names):
+            try:
+                outcome = attempt(made, fault, counters, quiet=QUIET, hold=hold)
+            except LabError as error:
+                report["complaints"].append(str(error))
+                break
+            print(_line(outcome), flush=True)
+            report["outcomes"].append(_plain(outcome))
+            report["complaints"] += outcome.complaints()
+        return report
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    derived = ("sent", "lost", "duplicates", "p99", "p99_before", "longest")
+    return asdict(outcome) | {name: getattr(outcome, name) for name in derived}
+
+
+def _line(one: Outcome) -> str:
+    return (
+        f"{one.name:15} lost {one.lost} of {one.sent}, p99 {one.p99 * 1e3:.1f} ms (before {one.p99_before * 1e3:.1f}), "
+        f"whole after {one.healing:.1f} s, {one.operations:.1f} operations a MAC; {one.shown}"
+    )
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description="What each fault does.")
+    parser.add_argument("only", nargs="*", metavar="FAULT", help=", ".join(fault.name for fault in FAULTS))
+    parser.add_argument("--hold", type=float, default=HOLD, metavar="S", help="how long each fault lasts")
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--write", type=Path, metavar="RESULT.json", help="put a run into docs/operations.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""What a fault is: how it strikes, how it is healed, and what must be seen of it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.faults.world import World
+
+Act = Callable[[World], None]
+Sight = Callable[[World], str | None]
+
+
+def nothing(_: World) -> None:
+    """The fault passes by itself, or is over at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row of the behaviour table.
+
+    ``seen`` tells in words how the fault shows, None as long as it does not on every node; a fault without it is over
+    before anybody could see it, and what it destroyed must be noticed all the same.
+    """
+
+    name: str
+    title: str
+    strike: Act
+    heal: Act = nothing
+    seen: Sight | None = None
