@@ -11,6 +11,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 PYTHON ?= python3
 VENV := .venv
+SEEDS ?= 100000
 PY := $(VENV)/bin/python
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
@@ -22,7 +23,7 @@ SCALE_TOOLS := redis-server:redis-server
 # what is measured beside it: a package that Debian does not have leaves its peer out
 PEER_TOOLS := tincd:tinc ovs-vswitchd:openvswitch-switch vde_plug:vdeplug wireguard-go:wireguard-go wg:wireguard-tools
 
-.PHONY: help demo lab test test-fast lint format bench-quick bench micro soak faults scale profile plot figures docs \
+.PHONY: help demo lab test test-fast sim lint format bench-quick bench micro soak faults scale profile plot figures docs \
         setup clean
 
 help: ## list the verbs
@@ -41,6 +42,9 @@ test: root tools-TEST setup ## the whole test suite, the real kernel included
 
 test-fast: setup ## the tests that need neither root nor namespaces
 	$(PY) -m pytest -m "not root" --ignore=tests/net --ignore=tests/kernel --ignore=tests/lab
+
+sim: setup ## the control plane in simulation: SEEDS (100000) random schedules of faults in virtual time (no root)
+	$(PY) -m tests.sim --seeds $(SEEDS)
 
 lint: setup ## ruff, mypy --strict, the doors between the rooms, the generated tables
 	$(PY) -m ruff check .

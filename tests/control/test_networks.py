@@ -124,6 +124,41 @@ async def test_the_run_loop_settles_what_is_left(world: World) -> None:
         task.cancel()
 
 
+async def test_a_store_that_lost_its_records_is_told_again(world: World) -> None:
+    node = await world.node()
+    await node.start("red=100")
+    task = asyncio.create_task(node.networks.run())
+    try:
+        await asyncio.sleep(0)
+        world.hub.flush()
+        node.beat()
+        node.networks.poke()
+        async with asyncio.timeout(5):
+            while "red" not in world.hub.records.networks:  # noqa: ASYNC110 - the hub tells nobody of its records
+                await asyncio.sleep(0.01)
+        assert state_of(node, "red") == ("up", True)
+    finally:
+        task.cancel()
+
+
+async def test_a_record_that_others_made_meanwhile_is_a_conflict_and_forwarding_goes_on(world: World) -> None:
+    node = await world.node()
+    await node.start("red=100")
+    world.hub.flush()
+    other = await world.node("n2", ["192.0.2.2"])
+    await other.start("blue=100")
+    assert await node.networks.catch_up()
+    assert node.networks.by_name["red"].state == "conflict" and 100 in node.fdb.tables
+
+
+async def test_catching_up_is_put_off_while_the_store_does_not_answer(world: World) -> None:
+    node = await world.node()
+    await node.start("red=100")
+    world.hub.available = False
+    assert not await node.networks.catch_up()
+    assert state_of(node, "red") == ("up", True)
+
+
 async def test_a_store_of_our_own_that_is_coming_up_is_waited_for(world: World) -> None:
     world.hub.available = False
     node = await world.node()

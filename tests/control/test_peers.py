@@ -157,6 +157,23 @@ def test_a_dead_nodes_address_may_be_taken_over() -> None:
     assert house.flood() == ["192.0.2.2:4789"]
 
 
+def test_who_was_refused_gets_the_address_when_its_holder_is_suspended() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.join("c", "192.0.2.2")
+    assert house.peers.peer(VNI, "c") is None
+    gone, back = house.leases("c")
+    assert (gone, back) == ([], ["c"])  # its rows have waited
+    assert house.flood() == ["192.0.2.2:4789"] and house.peers.peer(VNI, "c") is not None
+
+
+def test_a_node_that_has_another_name_now_takes_its_address_along_at_once() -> None:
+    house = House()
+    house.join("b", "192.0.2.2", uid="uid-b")
+    house.join("c", "192.0.2.2", uid="uid-b")
+    assert house.peers.peer(VNI, "c") is not None and house.flood() == ["192.0.2.2:4789"]
+
+
 # -- liveness --------------------------------------------------------------------------------------------------------
 
 

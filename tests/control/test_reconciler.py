@@ -312,6 +312,31 @@ def test_a_suspended_nodes_rows_stay_and_a_gone_ones_go_and_come_back() -> None:
     assert house.hop() == "b"  # its claim was there all the time: nobody has to say it again
 
 
+def test_rows_of_a_node_that_was_refused_stand_when_the_address_is_free() -> None:
+    house = House()
+    heir = record("heir", "192.0.2.2")
+    house.members(B, heir)
+    house.hear(Claimed(claim(heir, 10)))
+    assert house.hop() is None
+    house.hear(MemberLeft(VNI, "b", 11))
+    assert house.hop() == "heir"
+
+
+def test_a_claim_counts_again_when_the_local_row_is_gone() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)))
+    house.table.on_local = lambda table, row, appeared: (
+        None if appeared else house.reconciler.fall_back(table.vni, row.mac)
+    )
+    house.local()
+    assert house.hop() == "local"
+    house.table.remove_port(house.port)
+    assert house.hop() == "b"
+    house.table.withdraw(MAC)
+    assert house.hop() is None  # only local rows fall back
+
+
 # -- snapshots -------------------------------------------------------------------------------------------------------
 
 

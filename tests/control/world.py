@@ -236,7 +236,7 @@ class Node:
             release=self.announcer.release,
         )
         self.announcer.ports = self.networks.follower = self.reconciler.ports = self.ports
-        self.announcer.put_back = self.reconciler.put_back
+        self.announcer.put_back, self.announcer.fall_back = self.reconciler.put_back, self.reconciler.fall_back
         self.attaching = Attaching(
             self.ports, self.networks, self.joining, self.addresses, self.taps, identity=("test", name)
         )

@@ -55,3 +55,30 @@ def test_a_grace_shorter_than_the_lease_is_no_shortcut() -> None:
     lease = OwnLease(Rules(lease=3.0, grace=0.0))
     lease.renewed(0.0, anew=True)
     assert not lease.may_reap(1.0)
+
+
+def test_what_the_store_has_lost_is_given_up_only_while_it_answers() -> None:
+    lease = held(10)
+    assert lease.may_give_up(10.0)
+    lease.lost()
+    assert not lease.may_give_up(10.0)
+    lease.renewed(20.0, anew=True)
+    assert not lease.may_give_up(20.0 + RULES.lease)  # nobody else had more time than that
+    for second in range(21, 21 + int(RULES.come_back) + 1):
+        lease.renewed(float(second), anew=False)
+    assert lease.may_give_up(20.0 + RULES.come_back)
+
+
+def test_heartbeats_that_were_never_answered_explain_an_epoch_ahead() -> None:
+    lease = OwnLease(RULES)
+    lease.asks()
+    assert not lease.answered(1)  # nothing was lost: another start of this node
+    lease.asks()
+    lease.asks()
+    lease.asks()
+    assert lease.answered(2)
+    lease.asks()
+    assert not lease.answered(1)  # told once
+    lease.asks()
+    lease.asks()
+    assert not lease.answered(2)  # more than could be ours

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from tests.store.conftest import RedisWorld
-from tests.store.nodes import Node, mac
+from tests.store.nodes import FAST, Node, mac
 from tests.store.servers import PASSWORD, USER, granted, until
 from vxswitch.errors import StoreUnavailableError
 from vxswitch.store.base import LocalMac
@@ -83,6 +83,29 @@ async def test_hung_and_resumed(world: RedisWorld) -> None:
         world.server.signal(signal.SIGCONT)
     await whole_again(one, two)
     assert nobody_was_judged(one, said)
+
+
+async def test_a_heartbeat_that_is_carried_out_late_fences_nobody(world: RedisWorld) -> None:
+    one, two = await pair(world)
+    epoch = one.store.node.epoch
+    world.server.signal(signal.SIGSTOP)
+    try:
+        for node in (one, two):
+            await until(lambda node=node: node.store.status().state == "down")
+        await asyncio.sleep(2 * FAST.lease)  # leases have run out when the server finds heartbeats in its sockets
+    finally:
+        world.server.signal(signal.SIGCONT)
+    told: set[str] = set()
+
+    def up_again() -> bool:
+        states = [node.store.status() for node in (one, two)]
+        told.update(str(status.reason) for status in states)
+        return all(status.state == "up" for status in states)
+
+    await until(up_again)
+    assert not any("fenced" in reason for reason in told)
+    assert one.store.node.epoch > epoch
+    await whole_again(one, two)
 
 
 async def test_paused_for_clients_but_listening(world: RedisWorld) -> None:

@@ -47,12 +47,16 @@ class TellsMacs(Protocol):
 
 
 class Announcer:
-    """The queue and the task that empties it. ``put_back`` takes the row that our claim did not displace."""
+    """The queue and the task that empties it.
+
+    ``put_back`` takes the row that our claim did not displace; ``fall_back`` hears of a MAC that is not here any more.
+    """
 
     ports: TellsMacs
     put_back: Callable[[Claim], None]
 
     def __init__(self, fdb: Fdb, store: Store, *, clock: Clock) -> None:
+        self.fall_back: Callable[[int, bytes], None] = lambda vni, mac: None
         self.refused: dict[str, int] = {}  # claims that were not granted, by reason
         self._fdb = fdb
         self._store = store
@@ -79,6 +83,8 @@ class Announcer:
     def on_local(self, table: Table, row: Row, appeared: bool) -> None:
         """``Table.on_local``: a row begins or ceases to stand behind a local port."""
         self._wish((table.vni, row.mac), appeared)
+        if not appeared:
+            self.fall_back(table.vni, row.mac)
 
     def announce(self, vni: int, mac: bytes) -> None:
         """Claim a MAC (again) that stands behind a local port."""
@@ -217,10 +223,10 @@ class Announcer:
                 row.rev, row.flags = result.row.rev, result.row.flags
             return False
         self.refused[result.refused] = self.refused.get(result.refused, 0) + 1
-        log.warning("claim of %s in VNI %d refused: %s", format_mac(key[1]), key[0], result.refused)
-        if result.refused == "no_lease":
+        if result.refused == "no_lease":  # asked again in a moment: nothing to warn of, and often
             self._wishes.setdefault(key, True)
             return True
+        log.warning("claim of %s in VNI %d refused: %s", format_mac(key[1]), key[0], result.refused)
         if result.row is not None and key not in self._wishes:
             self.put_back(result.row)
         return False

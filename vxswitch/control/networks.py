@@ -32,6 +32,7 @@ from vxswitch.errors import ConflictError, NotFoundError, StoreUnavailableError,
 from vxswitch.fdb import Fdb, Table
 from vxswitch.model import NetworkRecord, Vtep
 from vxswitch.store.base import Store
+from vxswitch.store.mirror import BROKEN_HISTORY
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +246,7 @@ class Networks:
 
     async def run(self) -> None:
         """Settle what is not settled, again and again: the store comes back, records change."""
-        connects = self._store.counts.connects
+        done = self._breaks()
         while True:
             with contextlib.suppress(TimeoutError):  # not wait_for, which may swallow a cancellation (python 3.11)
                 async with asyncio.timeout(_RETRY):
@@ -254,19 +255,40 @@ class Networks:
             if not self.recorded:
                 continue
             async with self.changing:
-                if self._store.status().state == "up" and connects != self._store.counts.connects:
-                    connects = self._store.counts.connects
-                    await self.catch_up()
+                breaks = self._breaks()
+                if self._store.status().state == "up" and done != breaks and await self.catch_up():
+                    done = breaks
                 await self.settle_all()
+
+    def _breaks(self) -> int:
+        """Another number whenever the store was away, or has lost what it knew (FLUSHALL breaks no connection)."""
+        counts = self._store.counts
+        return counts.connects + sum(counts.resyncs[reason] for reason in BROKEN_HISTORY)
 
     def poke(self) -> None:
         """There is something to settle: do not wait for the next round."""
         self._poked.set()
 
-    async def catch_up(self) -> None:
-        """The store is back: what its absence left undone in networks that are settled."""
+    async def catch_up(self) -> bool:
+        """The store is back, maybe empty: its records of settled networks, and what its absence left undone in them.
+
+        False: it did not answer, and has to be asked again. A record that contradicts us now is a conflict: the network
+        goes on as it is.
+        """
         for network in [n for n in self.by_name.values() if n.settled.is_set()]:
-            await self.follower.network_settled(network)
+            try:
+                record = await self._agree(network, deadline())
+            except StoreUnavailableError:
+                return False
+            except VxswitchError as error:
+                network.state, network.reason = "conflict", str(error)
+                log.error("network %s: %s", network.name, error)
+                continue
+            if record is not None:
+                await self._adopt(network, record)
+                network.state, network.reason = "up", None
+                await self.follower.network_settled(network)
+        return True
 
     async def settle_all(self) -> None:
         """Try every network that is not settled, until the store does not answer."""

@@ -2,7 +2,8 @@
 
 Members come from the store as node records, static peers from the configuration. A node has one VTEP for us: the first
 of its own whose family is that of one of ours, tried in the order of ours. An address means one node: who has ours is
-refused, and so is who has that of another live node; both loudly.
+refused, and so is who has that of another live node; both loudly. Who was refused gets the address when its holder is
+not live any more. A node that changed its name (same uid) takes its address along at once.
 
 Liveness is the store's: a lease that ran out suspends its node (out of the flood lists, its rows stay), and ``grace``
 seconds of that make it gone (its rows go too). While our own lease is not to be trusted nobody is judged, and the
@@ -89,16 +90,17 @@ class Peers:
         self._members.setdefault(vni, set()).add(record.name)
         return self._settle(remote)
 
-    def leave(self, vni: int, name: str) -> None:
-        """A node is no longer a member of ``vni``. ``refresh`` must follow."""
+    def leave(self, vni: int, name: str) -> list[str]:
+        """A node is no longer a member of ``vni``; the nodes that got a VTEP by that. ``refresh`` must follow."""
         self._members.get(vni, set()).discard(name)
         remote = self.remotes.get(name)
         if remote is None:
-            return
+            return []
         remote.vnis.discard(vni)
-        if not remote.vnis:
-            del self.remotes[name]
-            self._give_up(remote)
+        if remote.vnis:
+            return []
+        del self.remotes[name]
+        return self._give_up(remote)
 
     def forget(self, vni: int) -> None:
         """We left the network ourselves."""
@@ -165,6 +167,8 @@ class Peers:
             judged.back.append(name)
         if remote.state == "live":
             self._settle(remote)
+        else:
+            judged.back.extend(self._settle_refused())
 
     @property
     def unreachable(self) -> int:
@@ -197,7 +201,7 @@ class Peers:
             return False
         holder = self.remotes.get(self._holder.get(address, name))
         if holder is not None and holder is not remote:
-            if holder.state == "live":
+            if holder.state == "live" and holder.record.uid != remote.record.uid:
                 log.error(
                     "nodes %s and %s both say they are at %s: %s refused", holder.record.name, name, address, name
                 )
@@ -206,18 +210,22 @@ class Peers:
         self._holder[address] = name
         return True
 
-    def _give_up(self, remote: Remote) -> None:
+    def _give_up(self, remote: Remote) -> list[str]:
         """A node has left all networks: its address is free for whoever was refused."""
         if remote.peer is None:
-            return
+            return []
         self._let_go(remote.peer)
         address = remote.peer.vtep.address
         if self._holder.get(address) == remote.record.name:
             del self._holder[address]
-        for other in self.remotes.values():
-            if other.peer is None and self._settle(other):
-                for vni in other.vnis:
-                    self.refresh(vni)
+        return self._settle_refused()
+
+    def _settle_refused(self) -> list[str]:
+        """An address may be free now: the nodes that got their VTEP by that, which must be placed anew."""
+        settled = [remote for remote in self.remotes.values() if remote.peer is None and self._settle(remote)]
+        for vni in {vni for remote in settled for vni in remote.vnis}:
+            self.refresh(vni)
+        return [remote.record.name for remote in settled]
 
     def _let_go(self, peer: Peer) -> None:
         """No node is behind this VTEP any more (unless another one has taken it over)."""

@@ -216,6 +216,18 @@ class Reconciler:
         if port is not None and mac not in table.rows:
             table.install(mac, port, "learned", self._clock(), given=True)
 
+    def fall_back(self, vni: int, mac: bytes) -> None:
+        """A row that stood behind a local port is gone: another node's claim of the MAC, if there is one, counts again.
+
+        At once: a claim of ours that would have moved the MAC here may never have reached the store.
+        """
+        mirror, table = self.mirrors.get(vni), self._fdb.tables.get(vni)
+        claim = mirror.rows.get(mac) if mirror is not None else None
+        if mirror is None or table is None or claim is None or mac in table.rows or table.learning != "control":
+            return
+        if claim.uid != self._uid:
+            self._place(mirror, table, claim)
+
     def reinstate(self, table: Table, mac: bytes) -> None:
         """A static row is gone: who has the MAC by the store, or by having been given it, has it again."""
         mirror = self.mirrors.get(table.vni)
@@ -246,9 +258,11 @@ class Reconciler:
             self._place_all(event.node.name)
 
     def _left(self, mirror: Mirror, table: Table, name: str) -> None:
-        self._peers.leave(table.vni, name)
+        placed = self._peers.leave(table.vni, name)
         self._peers.refresh(table.vni)
         self._place_rows(mirror, table, name)
+        for other in placed:
+            self._place_all(other)
 
     def _leases(self, event: LeaseState) -> None:
         judged = self._peers.judge(event)

@@ -3,7 +3,10 @@
 Others are judged by their leases only while our own could be renewed for one whole lease period: an outage or a
 pause of the store stops every lease at once, and says nothing about the nodes. Rows of the dead are deleted only by
 a node whose own lease was renewed for the whole grace period: then the dead one had the same store for as long.
-Pure: the (monotonic) clock is handed in.
+
+A heartbeat that was not answered may be carried out all the same, even late: a store that was stopped and goes on does
+what it finds in its sockets. Each of ours that registers us anew takes an epoch, so the store's may be ahead of ours by
+as many as there were unanswered ones; that is no newer start of this node. Pure: the (monotonic) clock is handed in.
 """
 
 from __future__ import annotations
@@ -18,6 +21,17 @@ class OwnLease:
         self.rules = rules
         self._since: float | None = None
         self._last = 0.0
+        self._unanswered = 0
+
+    def asks(self) -> None:
+        """A heartbeat is being sent."""
+        self._unanswered += 1
+
+    def answered(self, ahead: int = 0) -> bool:
+        """One was answered; the store's epoch is ``ahead`` of ours: whether our own lost heartbeats explain that."""
+        explained = 0 < ahead < self._unanswered
+        self._unanswered = 0
+        return explained
 
     def renewed(self, now: float, *, anew: bool) -> None:
         """A heartbeat succeeded; ``anew``: the lease had run out, or was never held."""
@@ -32,6 +46,10 @@ class OwnLease:
     def trusted(self, now: float) -> bool:
         """Whether others may be judged by their leases."""
         return self._held_for(now) >= self.rules.lease
+
+    def may_give_up(self, now: float) -> bool:
+        """Whether others had the time to come back to a store that lost its data: only where it answers all along."""
+        return self._held_for(now) >= self.rules.come_back
 
     def may_reap(self, now: float) -> bool:
         """Whether rows of nodes that have been dead for the grace period may be deleted by us."""

@@ -3,7 +3,8 @@
 Many MemoryStores share one hub. Each keeps mirrors of the VNIs that it joined and reads the hub's log by rev, as
 RedisStore reads the stream: a gap or another gen gives a snapshot. ``beat()`` is one heartbeat; ``start`` runs it by
 the loop's clock, or leaves it to the caller who drives time itself (``beating=False``). ``cut`` is the partition of
-one node: set it, and this node neither reaches the hub nor reads from it.
+one node: set it, and this node neither reaches the hub nor reads from it. ``clock`` is the node's own, by which it
+judges its own lease; without one it is the hub's.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from vxswitch.store.networks import check_record
 class MemoryStore:
     """See the head of this file and vxswitch/store/base.py."""
 
-    def __init__(self, hub: MemoryHub, *, beating: bool = True) -> None:
+    def __init__(self, hub: MemoryHub, *, beating: bool = True, clock: Callable[[], float] | None = None) -> None:
         self._hub = hub
+        self._clock = clock or (lambda: hub.now)
         self._beating = beating
         self._counts = StoreCounts()
         self._status = StoreStatus("memory:", "down", "not started", hub.clock.wall(), None)
@@ -94,16 +96,24 @@ class MemoryStore:
 
     def beat(self) -> None:
         """One heartbeat: register or renew, read on, judge leases."""
-        now = self._hub.now
         self._counts.beats += 1
-        status, known = ("down", self._node) if not self._reachable() else self._hub.beat(self._node)
+        if self._reachable():
+            self._lease.asks()
+            self._beaten(*self._hub.beat(self._node))
+        else:
+            self._beaten("down", self._node)
+
+    def _beaten(self, status: str, known: NodeRecord) -> None:
+        """The answer to a heartbeat; ``down``: there was none."""
+        if status != "down" and self._lease.answered(known.epoch - self._node.epoch) and status == "fenced":
+            status = "registered"  # by a heartbeat of our own whose answer was lost
         if status in ("down", "taken", "fenced"):
             self._lease.lost()
             self._say_why(status, known)
         else:
             renewed = status == "renewed" and self._status.state == "up"
             self._node = known
-            self._lease.renewed(now, anew=not renewed)
+            self._lease.renewed(self._clock(), anew=not renewed)
             self._set_status("up", None)
             if not renewed:
                 self._counts.connects += 1
@@ -252,7 +262,7 @@ class MemoryStore:
                     self._hub.claim(self._node, canonical_mac(mac), "reassert")
 
     def _reap(self) -> None:
-        if not self._reachable() or not self._lease.may_reap(self._hub.now):
+        if not self._reachable() or not self._lease.may_reap(self._clock()):
             return
         for vni, mirror in self._mirrors.items():
             for name in {*mirror.members, *(row.node for row in mirror.rows.values())}:
@@ -263,7 +273,7 @@ class MemoryStore:
         now, leases = self._hub.now, self._hub.leases
         if self._reachable():
             self._left = {name: leases[name] - now for name in self._watched if self._hub.lives(name)}
-        self._queue.put_nowait(LeaseState(dict(self._left), trusted=self._lease.trusted(now)))
+        self._queue.put_nowait(LeaseState(dict(self._left), trusted=self._lease.trusted(self._clock())))
 
     def _say_why(self, status: str, known: NodeRecord) -> None:
         if status == "down":
@@ -295,12 +305,13 @@ class MemoryStore:
                 else:
                     mirror.apply(change)
                     self._queue.put_nowait(change)
-        for event in mirror.give_up(self._hub.now):
-            self._queue.put_nowait(event)
+        if self._lease.may_give_up(self._clock()):
+            for event in mirror.give_up(self._clock()):
+                self._queue.put_nowait(event)
 
     def _snapshot(self, mirror: Mirror, reason: str) -> None:
         truth = self._hub.table(mirror.vni).truth
-        keep_until = self._hub.now + self._hub.rules.come_back
+        keep_until = self._clock() + self._hub.rules.come_back
         mark = Mark(truth.gen, truth.rev, truth.digest)
         copies = dict(truth.rows), dict(truth.members), dict(truth.groups)
         event = mirror.load(mark, *copies, reason, keep_until)

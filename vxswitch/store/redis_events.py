@@ -128,6 +128,8 @@ class Reader:
 
     async def _give_up(self) -> None:
         now = self._state.clock.monotonic()
+        if not self._state.lease.may_give_up(now):
+            return
         for mirror in list(self._state.mirrors.values()):
             for event in mirror.give_up(now):
                 await self._state.emit(event)

@@ -180,6 +180,7 @@ class Session:
         names, told = self._next_names(), dict(islice(self._state.untold.items(), TOLD))
         marks = [(mirror.gen, mirror.rev) for mirror in mirrors]
         sent = state.clock.monotonic()
+        state.lease.asks()
         status, detail, left, lapsed, verdicts = await self._send_beat(names, mirrors, told, sent)
         now = state.clock.monotonic()
         state.set_rtt(now - sent)
@@ -224,6 +225,8 @@ class Session:
     def _note_own(self, status: str, detail: str, now: float) -> bool:
         """Note how our own lease stands; true if we were registered anew, and must assert everything."""
         state = self._state
+        if state.lease.answered(int(detail) - state.node.epoch if detail.isdigit() else 0) and status == "fenced":
+            status = "registered"  # by a heartbeat of our own whose answer was lost
         if status in ("taken", "fenced"):
             self.registered = False
             state.lease.lost()

@@ -134,7 +134,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
     joining = Joining(networks, store, peers)
     attaching, ports = _make_ports(config, state, plane, store, networks, joining, announcer)
     announcer.ports = reconciler.ports = networks.follower = ports
-    announcer.put_back = reconciler.put_back
+    announcer.put_back, announcer.fall_back = reconciler.put_back, reconciler.fall_back
     rooms = Rooms(
         node=node,
         fdb=fdb,
