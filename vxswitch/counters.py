@@ -134,12 +134,24 @@ class Counts:
 class Stats:
     """Plain integer slots of one switch that are not drops."""
 
-    __slots__ = ("copies", "fdb_evicted", "fdb_refused")
+    __slots__ = (
+        "copies",
+        "fdb_evicted",
+        "fdb_refused",
+        "probes_answered",
+        "probes_heard",
+        "probes_refused",
+        "probes_sent",
+    )
 
     def __init__(self) -> None:
         self.copies = 0  # flooding: hops beyond the first
         self.fdb_refused = 0  # MACs not learned because a table or a port's share was full
         self.fdb_evicted = 0  # learned rows that made room for another port's
+        self.probes_sent = 0  # probes are no frames: they stand in no other count
+        self.probes_heard = 0  # answers to them
+        self.probes_answered = 0  # probes of others
+        self.probes_refused = 0  # probes of strangers or too many of them, and answers that nobody asked for
 
     def as_dict(self) -> dict[str, int]:
         """All of them by name."""

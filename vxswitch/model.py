@@ -200,11 +200,12 @@ class LeaseState:
     """Event: the nodes with a live lease and the seconds left, by name, as the store judges them now.
 
     ``trusted`` is false while this node's own lease could not be renewed, and for one lease period after:
-    then nobody is judged by it.
+    then nobody is judged by it. ``left``: nodes that took their lease back themselves and have none since.
     """
 
     seconds_left: dict[str, float]
     trusted: bool
+    left: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

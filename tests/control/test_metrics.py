@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.control.world import World
+from vxswitch.control.heard import Heard
 from vxswitch.control.metrics import Metrics
 from vxswitch.control.views import Views
 from vxswitch.counters import Drop
+from vxswitch.wire.probe import Identity
 
 
 async def test_prometheus_can_read_it_and_names_are_as_promised(world: World) -> None:
@@ -14,6 +17,10 @@ async def test_prometheus_can_read_it_and_names_are_as_promised(world: World) ->
         await node.start("red=100")
     await one.attach("red")
     await world.spread()
+    heard = one.prober.heard[one.fdb.peers[two.record.vteps[0]]] = Heard(1472)
+    heard.asked(1, 10.0)
+    heard.answered(1, Identity(1, 2), 10.004)
+    one.plane.stats.probes_sent = 2
     one.plane.ports["red/c1/eth0"].counts.by_reason[Drop.STORM] = 3
     rooms = one.rooms
     text = Metrics(rooms, Views(rooms)).text().decode()
@@ -30,6 +37,10 @@ async def test_prometheus_can_read_it_and_names_are_as_promised(world: World) ->
     assert samples["vxswitch_flood_vteps", ("network", "red")] == 1
     assert samples["vxswitch_store_state", ("state", "up")] == 1
     assert samples["vxswitch_networks", ("state", "up")] == 1
+    peer = ("node", "n2"), ("vtep", "192.0.2.2:4789")
+    assert samples["vxswitch_probe_rtt_seconds", *peer] == pytest.approx(0.004)
+    assert samples["vxswitch_probe_loss", *peer] == 0
+    assert samples["vxswitch_probes_total", ("kind", "sent")] == 2
     port = ("network", "red"), ("port", "red/c1/eth0")
     assert samples["vxswitch_port_rx_frames_total", *port] == 0
     assert samples["vxswitch_port_drops_total", *port, ("reason", "storm")] == 3

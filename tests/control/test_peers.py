@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import pytest
 
 from tests.control.world import Time, record, vtep
+from vxswitch.control.heard import Heard
 from vxswitch.control.peers import Peers
-from vxswitch.fdb import Fdb, Table
+from vxswitch.fdb import Fdb, Peer, Table
 from vxswitch.model import LeaseState
+from vxswitch.wire.probe import Identity, node_of
 
 VNI = 100
 
@@ -21,13 +23,29 @@ class House:
         self.table = self.fdb.add(Table("red", VNI, mtu=1450))
         own_vteps = tuple(map(vtep, own or ("192.0.2.1",)))
         self.peers = Peers(self.fdb, uid="uid-me", own=own_vteps, grace=60.0, clock=self.time)
+        self.probes: dict[Peer, Heard] = {}
+        self.peers.probes = self.probes
 
     def join(self, name: str, *vteps: str, vni: int = VNI, **fields: object) -> None:
         self.peers.join(vni, record(name, *vteps, **fields))  # type: ignore[arg-type]
         self.peers.refresh(vni)
 
-    def leases(self, *live: str, trusted: bool = True) -> tuple[list[str], list[str]]:
-        judged = self.peers.judge(LeaseState(dict.fromkeys(live, 2.0), trusted))
+    def leases(self, *live: str, trusted: bool = True, left: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+        judged = self.peers.judge(LeaseState(dict.fromkeys(live, 2.0), trusted, frozenset(left)))
+        return judged.gone, judged.back
+
+    def answers(
+        self, address: str, *, node: str = "", life: int = 1, dead: bool = False
+    ) -> tuple[list[str], list[str]]:
+        """The VTEP answers a probe, or is found to answer no more."""
+        peer = self.fdb.peers[vtep(address)]
+        heard = self.probes.setdefault(peer, Heard(1472))
+        heard.patience = 1.0
+        if dead:
+            heard.alive = False
+        else:
+            heard.lives(Identity(node_of(f"uid-{node or peer.node}"), life), self.time())
+        judged = self.peers.look_again()
         return judged.gone, judged.back
 
     def flood(self) -> list[str]:
@@ -289,3 +307,214 @@ def test_static_peers_that_are_no_longer_configured_go() -> None:
     house.peers.set_static([vtep("192.0.2.9")], {})
     assert house.flood() == ["192.0.2.9:4789"]
     assert list(house.fdb.peers) == [vtep("192.0.2.9")]
+
+
+# -- probes ----------------------------------------------------------------------------------------------------------
+
+B = "192.0.2.2"
+STATES = {"answers": "live", "dead": "suspended"}
+
+
+def with_b() -> House:
+    house = House()
+    house.join("b", B)
+    house.leases("b")
+    return house
+
+
+def test_a_live_probe_outvotes_a_lapsed_lease() -> None:
+    """One node that loses only the store is harmless."""
+    house = with_b()
+    house.answers(B)
+    house.leases()
+    assert house.states() == {"b": "live"} and house.flood() == ["192.0.2.2:4789"]
+    for _ in range(200):
+        house.time.pass_by(0.5)
+        house.answers(B)
+        assert house.leases() == ([], [])
+    assert house.states() == {"b": "live"} and house.peers.heard("b")
+
+
+def test_an_answer_counts_for_a_second() -> None:
+    house = with_b()
+    house.answers(B)
+    house.time.pass_by(0.9)
+    house.leases()
+    assert house.states() == {"b": "live"}
+    house.time.pass_by(0.2)
+    assert not house.peers.heard("b")
+    house.leases()
+    assert house.states() == {"b": "suspended"}
+
+
+@pytest.mark.parametrize("leased", [True, False])
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("probe", ["answers", "dead"])
+def test_who_answered_once_is_judged_by_the_probe_whatever_the_store_says(
+    leased: bool, trusted: bool, probe: str
+) -> None:
+    """A node that is killed while the store is down is suspended, too."""
+    house = with_b()
+    house.answers(B)
+    house.leases(*["b"] if leased else [], trusted=trusted)
+    house.answers(B, dead=probe == "dead")
+    assert house.states() == {"b": STATES[probe]}
+    house.leases(*["b"] if leased else [], trusted=trusted)
+    assert house.states() == {"b": STATES[probe]}
+
+
+def test_who_never_answered_is_judged_by_the_lease() -> None:
+    house = with_b()
+    house.probes[house.fdb.peers[vtep(B)]] = Heard(1472)
+    house.peers.look_again()
+    assert house.states() == {"b": "live"}
+    house.leases()
+    assert house.states() == {"b": "suspended"}
+    house.leases(trusted=False)
+    assert house.states() == {"b": "suspended"}
+    house.leases("b")
+    assert house.states() == {"b": "live"}
+
+
+def test_rows_go_only_when_lease_and_probe_were_dead_for_the_grace_period() -> None:
+    house = with_b()
+    house.answers(B)
+    house.answers(B, dead=True)
+    for _ in range(100):
+        house.time.pass_by(1.0)
+        assert house.leases("b") == ([], [])
+    assert house.states() == {"b": "suspended"}  # its lease says that it may come back
+    house.leases()
+    house.time.pass_by(30)
+    assert house.leases() == ([], [])
+    house.answers(B)
+    assert house.states() == {"b": "live"}
+    house.answers(B, dead=True)
+    house.time.pass_by(59)
+    assert house.leases() == ([], [])
+    house.time.pass_by(1)
+    assert house.leases() == (["b"], [])
+    assert house.answers(B, dead=True) == ([], []) and house.states() == {"b": "gone"}
+    assert house.answers(B) == ([], ["b"])
+    assert house.states() == {"b": "live"}
+
+
+def test_a_dead_node_with_a_lease_is_suspended_not_gone() -> None:
+    house = with_b()
+    house.answers(B)
+    house.answers(B, dead=True)
+    house.leases()
+    house.time.pass_by(60)
+    assert house.leases() == (["b"], [])
+    assert house.leases("b") == ([], ["b"])
+    assert house.states() == {"b": "suspended"}
+
+
+def test_all_silent_is_our_own_underlay_and_deletes_nothing() -> None:
+    house = with_b()
+    house.join("c", "192.0.2.3")
+    house.leases("b", "c")
+    for address in (B, "192.0.2.3"):
+        house.answers(address)
+        house.answers(address, dead=True)
+    assert house.flood() == [] and house.table.suspended == 2
+    for _ in range(100):
+        house.time.pass_by(1.0)
+        assert house.leases("b", "c") == ([], []) and house.leases(trusted=False) == ([], [])
+    assert house.peers.peer(VNI, "b") is not None
+    house.answers(B)
+    assert house.flood() == ["192.0.2.2:4789"]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_who_took_its_lease_back_is_suspended_whatever_its_last_answer_was(trusted: bool) -> None:
+    house = with_b()
+    house.answers(B, life=7)
+    house.leases(trusted=trusted, left=["b"])
+    assert house.states() == {"b": "suspended"} and not house.peers.heard("b")
+    house.answers(B, life=7)  # it was under way
+    assert house.states() == {"b": "suspended"}
+    house.leases(trusted=trusted, left=["b"])
+    assert house.states() == {"b": "suspended"}
+
+
+def test_who_left_is_back_with_a_lease_or_as_another_start() -> None:
+    house = with_b()
+    house.answers(B, life=7)
+    house.leases(left=["b"])
+    house.leases("b")
+    assert house.states() == {"b": "live"}
+    house.leases(left=["b"])
+    assert house.states() == {"b": "suspended"}
+    house.answers(B, life=8)  # the store is away, and it was started again
+    assert house.states() == {"b": "live"}
+    house.leases(left=["b"])
+    assert house.states() == {"b": "live"}
+
+
+def test_who_left_before_it_ever_answered_needs_a_lease() -> None:
+    house = with_b()
+    house.leases(left=["b"])
+    house.answers(B)
+    assert house.states() == {"b": "suspended"}
+    house.leases("b")
+    assert house.states() == {"b": "live"}
+
+
+def test_what_another_node_at_that_address_answers_says_nothing_of_this_one() -> None:
+    house = with_b()
+    house.answers(B, node="c")
+    house.leases()
+    assert house.states() == {"b": "suspended"} and not house.peers.heard("b")
+    house.join("c", B)  # it has taken the address over
+    house.leases("c")
+    assert house.states()["c"] == "live" and house.peers.heard("c")
+
+
+def test_a_new_start_is_not_judged_by_the_death_of_the_one_before() -> None:
+    house = with_b()
+    house.answers(B)
+    house.answers(B, dead=True)
+    assert house.states() == {"b": "suspended"}
+    house.join("b", B, epoch=2)
+    house.leases("b")
+    assert house.states() == {"b": "live"}
+
+
+def test_static_peers_are_suspended_while_their_probe_is_dead(caplog: pytest.LogCaptureFixture) -> None:
+    house = House()
+    house.peers.set_static([vtep(B), vtep("192.0.2.3")], {})
+    house.answers(B, node="x")
+    assert house.states() == {"192.0.2.2:4789": "live", "192.0.2.3:4789": "unprobed"}
+    house.answers(B, dead=True)
+    assert house.states() == {"192.0.2.2:4789": "suspended", "192.0.2.3:4789": "unprobed"}
+    assert house.flood() == ["192.0.2.3:4789"] and house.senders() == [B, "192.0.2.3"]
+    house.leases()
+    assert caplog.text.count("static peer 192.0.2.2:4789 answers no probes") == 1
+    house.probes[house.fdb.peers[vtep(B)]].forget()  # dead for so long that it may be another kind of VTEP
+    house.peers.look_again()
+    assert house.flood() == ["192.0.2.2:4789", "192.0.2.3:4789"]
+
+
+def test_a_configured_node_is_judged_by_its_probe_alone() -> None:
+    house = House()
+    house.peers.set_static([vtep(B)], {})
+    house.join("b", B)
+    house.leases()
+    assert house.flood() == ["192.0.2.2:4789"]
+    house.answers(B)
+    house.answers(B, dead=True)
+    assert house.flood() == []
+
+
+def test_what_probes_found_is_shown() -> None:
+    house = with_b()
+    (row,) = house.peers.view(lambda vni: "red")
+    assert {row[key] for key in ("rtt_us", "rtt_last_us", "loss", "mtu")} == {None}
+    house.answers(B)
+    heard = house.probes[house.fdb.peers[vtep(B)]]
+    heard.asked(1, house.time())
+    heard.answered(1, heard.sender, house.time() + 0.00025)
+    heard.path.answered(1472)
+    (row,) = house.peers.view(lambda vni: "red")
+    assert (row["rtt_us"], row["rtt_last_us"], row["loss"], row["mtu"]) == (250, 250, 0.0, 1500)

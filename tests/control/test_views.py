@@ -48,6 +48,20 @@ async def test_a_missing_vtep_address_is_a_reason_to_be_degraded(world: World) -
     assert Views(rooms).status()["degraded"] == ["no_vtep_address"]
 
 
+async def test_peers_that_all_fell_silent_are_a_reason_to_be_degraded(world: World) -> None:
+    one = await world.node()
+    for number in (2, 3):
+        node = await world.node(f"n{number}", [f"192.0.2.{number}"])
+        await node.start("red=100")
+    await one.start("red=100")
+    await world.spread()
+    one.prober.tick()
+    assert len(one.prober.heard) == 2 and Views(one.rooms).status()["degraded"] == []
+    for heard in one.prober.heard.values():
+        heard.alive = False
+    assert Views(one.rooms).status()["degraded"] == ["no_peer_answers"]
+
+
 async def test_every_drop_reason_is_there(world: World) -> None:
     node = await world.node()
     await node.start("red=100")
@@ -123,5 +137,6 @@ async def test_stats_are_what_is_counted_and_no_drop(world: World) -> None:
     node = await world.node()
     await node.start("red=100")
     stats = Views(node.rooms).stats()
+    assert {"probes_sent", "probes_heard", "probes_answered", "probes_refused"} <= stats.keys()
     assert {"frames_in", "frames_out", "copies", "fdb_refused", "claims_waiting", "resyncs"} <= stats.keys()
     assert not stats.keys() & {reason.label for reason in Drop}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
+from vxswitch.control.prober import Prober
 from vxswitch.control.reconciler import Reconciler
 from vxswitch.control.settings import from_plain
 from vxswitch.control.state import StateDir
@@ -24,12 +26,13 @@ from vxswitch.control.views import Rooms
 from vxswitch.control.vteps import VtepWatch
 from vxswitch.counters import Counts, Stats
 from vxswitch.errors import NotFoundError, VxswitchError
-from vxswitch.fdb import Fdb, LocalPort
+from vxswitch.fdb import Fdb, LocalPort, Peer
 from vxswitch.model import NodeRecord, PortSpec, Vtep
 from vxswitch.store.base import Store
 from vxswitch.store.memory import MemoryStore
 from vxswitch.store.memory_hub import MemoryHub
 from vxswitch.store.rules import Clock, Rules
+from vxswitch.wire.probe import Probe
 
 INODE = 4026532000
 
@@ -68,6 +71,8 @@ class FakePlane:
         self.refuses: OSError | None = None
         self.traced: list[tuple[Any, ...]] = []
         self.fds: dict[str, int] = {}
+        self.probes: list[tuple[Peer, int, bytes]] = []
+        self.probe_verdict: Callable[[int], int] = lambda size: 0
         self.closed = False
 
     def set_vteps(self, vteps: Sequence[Vtep]) -> None:
@@ -105,6 +110,15 @@ class FakePlane:
     def trace(self, vni: int, src: bytes, dst: bytes, frame: bytes, port: LocalPort | None) -> list[dict[str, Any]]:
         self.traced.append((vni, src, dst, frame, port))
         return [{"stage": "lookup", "verdict": "ok", "detail": "here"}]
+
+    def follow_probes(
+        self, on_answer: Callable[[str, Probe, float], None], on_unreachable: Callable[[str], None]
+    ) -> None:
+        self.on_answer, self.on_unreachable = on_answer, on_unreachable
+
+    def send_probe(self, peer: Peer, way: int, datagram: bytes) -> int:
+        self.probes.append((peer, way, datagram))
+        return self.probe_verdict(len(datagram))
 
     def close(self) -> None:
         self.closed = True
@@ -173,7 +187,7 @@ class World:
     ) -> Node:
         node = Node(self, name, tuple(map(vtep, vteps)), store, defaults)
         self.nodes.append(node)
-        await node.store.start(node.record, node.announcer.reassert)
+        await node.store.start(node.record, node.announcer.reassert, node.peers.heard)
         return node
 
     async def close(self) -> None:
@@ -208,6 +222,17 @@ class Node:
         self.reconciler = Reconciler(
             self.fdb, self.peers, self.announcer, uid=self.state.uid, epoch=self.state.epoch, clock=clock
         )
+        self.prober = Prober(
+            self.fdb,
+            self.plane,
+            interval=0.3,
+            grace=60.0,
+            mtu={vtep.family: 1500 for vtep in vteps},
+            clock=clock,
+            rng=random.Random(name),
+            on_change=self.reconciler.look_again,
+        )
+        self.peers.probes = self.prober.heard
         learning = "flood" if self.store.status().state == "static" else "control"
         self.networks = Networks(
             self.fdb,
@@ -252,6 +277,7 @@ class Node:
             networks=self.networks,
             joining=self.joining,
             peers=self.peers,
+            prober=self.prober,
             ports=self.ports,
             announcer=self.announcer,
             reconciler=self.reconciler,

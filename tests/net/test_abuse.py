@@ -124,6 +124,7 @@ def test_a_million_malformed_datagrams_at_once_are_counted_or_overflow(target: T
     raw = made_in(host, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
     sock = shooter(host, target.switch)
     before, resident, log = measured(target)
+    asked = ask(target.other, "stats")["probes_sent"]
     with sock, raw:
         raw.connect((target.lab.hosts[0].ip4, 0))
         os.kill(target.switch.pid, signal.SIGSTOP)
@@ -136,7 +137,8 @@ def test_a_million_malformed_datagrams_at_once_are_counted_or_overflow(target: T
                 os.kill(target.switch.pid, signal.SIGCONT)
     until(partial(accounted, target, before, MILLION), UNREAD, "all of it to be accounted for", 0.05)
     lost = grown(target.switch, before)
-    assert sum(lost.values()) == MILLION
+    asked = ask(target.other, "stats")["probes_sent"] - asked  # the kernel does not tell what it throws away
+    assert MILLION <= sum(lost.values()) <= MILLION + asked
     assert lost["bad_outer_checksum"] == MILLION // CORRUPT_EVERY
     assert lost["underlay_overflow"] > 0
     assert lost.keys() <= {*malformed(target.near, target.far), "bad_outer_checksum", "underlay_overflow"}

@@ -22,6 +22,7 @@ from scapy.layers.vxlan import VXLAN
 
 from vxswitch.attach.netns import enter, resolve
 from vxswitch.lab import LabError, Namespace
+from vxswitch.wire import probe
 
 T = TypeVar("T")
 
@@ -118,7 +119,10 @@ class Seen:
 
 
 class Watch:
-    """All VXLAN datagrams that cross the bridge of a lab, seen on every port that they pass; a context manager."""
+    """All VXLAN datagrams that cross the bridge of a lab, seen on every port that they pass; a context manager.
+
+    Probes of the switches are left out: no frame is in them.
+    """
 
     def __init__(self, net: Namespace, udp_port: int = 4789) -> None:
         self.udp_port = udp_port
@@ -141,6 +145,8 @@ class Watch:
             if UDP not in outer or outer[UDP].dport != self.udp_port or address[0] == "br0":
                 continue
             payload = bytes(outer[UDP].payload)
+            if probe.parse(payload, 0, len(payload)) is not None:
+                continue
             way = "out" if address[2] == socket.PACKET_OUTGOING else "in"
             found.append(Seen(address[0], way, outer, VXLAN(payload).vni, payload[8:]))
         return found

@@ -113,6 +113,10 @@ class Node:
         """Nodes with a live lease, as this node knows them."""
         return set(self.leases.seconds_left) if self.leases else set()
 
+    def departed(self) -> set[str]:
+        """Nodes that took their lease back themselves, as this node knows them."""
+        return set(self.leases.left) if self.leases else set()
+
     def table(self, vni: int) -> Table:
         """What this node knows of a VNI."""
         return self.tables.setdefault(vni, Table())

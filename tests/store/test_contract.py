@@ -81,8 +81,12 @@ async def test_who_closes_with_leave_is_out_at_once_and_keeps_rows_and_membershi
     await two.close(leave=True)
     await until(lambda: one.live() == {"one"})
     assert one.store.counts.beats <= beats + 1
+    assert one.departed() == {"two"}  # it said so itself: no answer of its outvotes that
     assert one.owners(VNI) == {2: "two"}
     assert set(one.table(VNI).members) == {"one", "two"}
+    again = await anywhere.node("two", epoch=2)
+    await again.store.join(VNI)
+    await until(lambda: one.live() == {"one", "two"} and one.departed() == set())
 
 
 async def test_who_dies_is_out_after_its_lease_and_deleted_after_grace(anywhere: World) -> None:
@@ -91,7 +95,7 @@ async def test_who_dies_is_out_after_its_lease_and_deleted_after_grace(anywhere:
     await until(lambda: one.live() == {"one", "two"})
     await two.close(leave=False)
     await until(lambda: one.live() == {"one"})
-    assert one.owners(VNI) == {2: "two"}
+    assert one.owners(VNI) == {2: "two"} and one.departed() == set()
     await until(lambda: one.owners(VNI) == {} and set(one.table(VNI).members) == {"one"})
 
 

@@ -18,8 +18,9 @@ from vxswitch.store.redis import RedisStore
 from vxswitch.store.static import StaticStore
 from vxswitch.switch.compose import build, make_plane, make_store
 from vxswitch.switch.door import OwnVteps
+from vxswitch.wire.probe import NOBODY
 
-OWN = OwnVteps((Vtep("127.0.0.1", 47890),), 1450)
+OWN = OwnVteps((Vtep("127.0.0.1", 47890),), (1500,), 1450)
 
 
 def configured(tmp_path: Path, *keys: str, store: str = "static:") -> Config:
@@ -29,7 +30,7 @@ def configured(tmp_path: Path, *keys: str, store: str = "static:") -> Config:
 
 @pytest.fixture
 async def plane(tmp_path: Path) -> Any:
-    made = make_plane(configured(tmp_path), lambda port: None, lambda error: None)
+    made = make_plane(configured(tmp_path), lambda port: None, lambda error: None, NOBODY)
     yield made
     made.close()
 
@@ -48,7 +49,7 @@ async def test_every_key_of_the_underlay_reaches_its_sockets(tmp_path: Path) -> 
         "underlay.copy_dscp=true",
         "underlay.busy_poll=50",
     )
-    plane = make_plane(config, lambda port: None, lambda error: None)
+    plane = make_plane(config, lambda port: None, lambda error: None, NOBODY)
     options = plane.underlay.options
     assert (options.send_sockets, options.ttl) == (3, 7)
     assert (options.receive_buffer, options.send_buffer) == (2**20, 2**19)

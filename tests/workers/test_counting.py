@@ -73,11 +73,11 @@ def test_counts_are_conserved(planes: tuple[Plane, Plane], seed: int) -> None:
     chance = random.Random(seed)
     ours = {n: port(main, n) for n in (1, 2)}
     theirs = {n: port(worker, n) for n in (1, 2)}
-    offered = delivered = dropped = 0
+    offered = delivered = dropped = copies = 0
     for step in range(100):
         frames = chance.randrange(1, 50)
         at = chance.choice(list(theirs.values()) or [None])
-        match chance.randrange(6):
+        match chance.randrange(7):
             case 0 if at is not None:
                 at.rx_frames += frames
                 offered += frames
@@ -94,6 +94,10 @@ def test_counts_are_conserved(planes: tuple[Plane, Plane], seed: int) -> None:
                 worker.underlay.counts.by_reason[Drop.UNKNOWN_VNI] += frames
                 dropped += frames
             case 5:
+                worker.stats.copies += frames
+                worker.stats.probes_answered += frames
+                copies += frames
+            case 6:
                 deliver(worker, theirs, main, ours)
         if step == 50:  # gone in the main process first, its last counts still under way
             main.remove_port(ours.pop(1))
@@ -103,6 +107,7 @@ def test_counts_are_conserved(planes: tuple[Plane, Plane], seed: int) -> None:
     assert not deliver(worker, theirs, main, ours)
     assert main.frames() == (offered, delivered)
     assert sum(main.drops().values()) == dropped
+    assert (main.stats.copies, main.stats.probes_answered) == (copies, copies)
 
 
 def test_the_state_of_a_port_is_that_of_the_last_write(planes: tuple[Plane, Plane]) -> None:

@@ -7,10 +7,12 @@ import pytest
 
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.model import PortSpec, Vtep
+from vxswitch.wire.probe import ANSWER, Identity, Probe
 from vxswitch.workers.feed import ROWS
 from vxswitch.workers.link import BUFFER
 from vxswitch.workers.messages import (
     AddPort,
+    Answered,
     Begin,
     Counted,
     Learned,
@@ -25,6 +27,7 @@ from vxswitch.workers.messages import (
     RowState,
     Seen,
     SetVteps,
+    Unreachable,
     Up,
     UpdatePort,
     UseDoor,
@@ -40,7 +43,7 @@ PEER = PeerState(("2001:db8::1", 4789), "n1", True, False)
 NETWORK = NetworkState(100, "red", 1450, "control", "flood", "mac", "strip", 1, [PEER])
 
 TO_WORKER = [
-    Begin(UnderlayOptions(send_sockets=3, busy_poll=0.5), 1.0, "debug", "json"),
+    Begin(UnderlayOptions(send_sockets=3, busy_poll=0.5), 1.0, Identity(2**64 - 1, 1), "debug", "json"),
     SetVteps([("192.0.2.1", 4789)]),
     OpenDoor(MAC),
     UseDoor(True),
@@ -56,7 +59,9 @@ TO_MAIN = [
     Learned(100, MAC, None, ("192.0.2.1", 4789)),
     Seen(100, [(MAC, 1.25)]),
     PortGone(7),
-    Counted(1, 2, 3, 4, {5: 6}, 7, 8, {}, [PortCounts(7, 1, 2, 3, 4, "down", {33: 1})]),
+    Answered("2001:db8::1", Probe(ANSWER, 1472, 2**64 - 1, 2**32 - 1, Identity(2**64 - 1, 0)), 1.25),
+    Unreachable("192.0.2.1"),
+    Counted(1, 2, 3, {4: 4}, {5: 6}, 7, 8, {}, [PortCounts(7, 1, 2, 3, 4, "down", {33: 1})]),
 ]
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vxswitch.counters import Stats
-from vxswitch.fdb import LocalPort
+from vxswitch.fdb import LocalPort, Peer
 from vxswitch.model import PortSpec, Vtep
+from vxswitch.wire.probe import Probe
 
 Clock = Callable[[], float]  # monotonic seconds
 
@@ -78,6 +79,16 @@ class DataPlane(Protocol):
 
     def trace(self, vni: int, src: bytes, dst: bytes, frame: bytes, port: LocalPort | None) -> list[dict[str, Any]]:
         """The way one frame would take, stage by stage: ``stage``, ``verdict``, ``detail``."""
+        ...
+
+    def follow_probes(
+        self, on_answer: Callable[[str, Probe, float], None], on_unreachable: Callable[[str], None]
+    ) -> None:
+        """Tell of every answer to a probe, and of addresses that ICMP errors come back for."""
+        ...
+
+    def send_probe(self, peer: Peer, way: int, datagram: bytes) -> int:
+        """Send a probe by the source port that ``way`` chooses; 0, or the ``Drop`` under which it died."""
         ...
 
     def close(self) -> None:

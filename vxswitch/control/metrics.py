@@ -43,6 +43,7 @@ class Metrics(Collector):
         yield from self._frames()
         yield from self._networks()
         yield from self._ports()
+        yield from self._peers()
         yield from self._store()
 
     def _node(self) -> Iterator[Metric]:
@@ -86,6 +87,20 @@ class Metrics(Collector):
                 if count:
                     drops.add_metric((port["id"], port["network"], reason), count)
         yield drops
+
+    def _peers(self) -> Iterator[Metric]:
+        rtt = GaugeMetricFamily("vxswitch_probe_rtt_seconds", "Smoothed round trip to a VTEP.", labels=("node", "vtep"))
+        loss = GaugeMetricFamily("vxswitch_probe_loss", "Share of the last 64 probes lost.", labels=("node", "vtep"))
+        for peer, heard in self._rooms.prober.heard.items():
+            names = (peer.node or "", str(peer.vtep))
+            if heard.srtt is not None:
+                rtt.add_metric(names, heard.srtt)
+            if heard.loss is not None:
+                loss.add_metric(names, heard.loss)
+        yield from (rtt, loss)
+        stats = self._rooms.plane.stats
+        by_kind = {kind: getattr(stats, f"probes_{kind}") for kind in ("sent", "heard", "answered", "refused")}
+        yield _counter("vxswitch_probes", "Probes sent, answers to them, and probes of others.", "kind", by_kind)
 
     def _store(self) -> Iterator[Metric]:
         status, counts = self._rooms.store.status(), self._rooms.store.counts

@@ -5,9 +5,18 @@ of its own whose family is that of one of ours, tried in the order of ours. An a
 refused, and so is who has that of another live node; both loudly. Who was refused gets the address when its holder is
 not live any more. A node that changed its name (same uid) takes its address along at once.
 
-Liveness is the store's: a lease that ran out suspends its node (out of the flood lists, its rows stay), and ``grace``
-seconds of that make it gone (its rows go too). While our own lease is not to be trusted nobody is judged, and the
-grace of those who were suspended begins again. Static peers have no lease: they stay as long as they are configured.
+A node lives by its answers to probes (``prober``) and by its lease in the store; either may be lost alone:
+
+    probe      lease out   lease live   leases not to be trusted (our own could not be renewed)
+    answers    live        live         live
+    dead       suspended   suspended    suspended
+    unprobed   suspended   live         as it was
+
+Suspended: out of the flood lists, its rows stay. ``grace`` seconds with the lease out and without answers make it gone,
+and its rows go too; what was not to be trusted does not count. A node that took its lease back itself is suspended at
+once, whatever its last answer was, until it has a lease again or another start of it answers. If all probes are dead
+it is our own underlay: all are suspended, so nothing is flooded that could not arrive, and nobody is gone by that.
+Static peers have no lease: they stay as long as they are configured, suspended while their probe is dead.
 
 ``refresh`` writes the outcome into a table: whom to flood to, one copy each, and who may send into the network.
 """
@@ -15,13 +24,15 @@ grace of those who were suspended begins again. Static peers have no lease: they
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from vxswitch.control.doors import Clock
+from vxswitch.control.heard import Heard, ip_udp_headers
 from vxswitch.fdb import Fdb, Peer
 from vxswitch.model import LeaseState, NodeRecord, Vtep
+from vxswitch.wire.probe import node_of
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +41,21 @@ NodeState = Literal["live", "suspended", "gone"]
 
 @dataclass(slots=True, eq=False)
 class Remote:
-    """Another node. ``peer`` None: refused, or no VTEP that we could reach; ``since``: suspended since, monotonic."""
+    """Another node. ``peer`` None: refused, or no VTEP that we could reach; ``since``: no sign of it since, monotonic.
+
+    ``left``: it took its lease back itself, in the life (``wire.probe``) that its last answer named, 0 without one.
+    """
 
     record: NodeRecord
     vnis: set[int] = field(default_factory=set)
     state: NodeState = "live"
     since: float | None = None
     peer: Peer | None = None
+    left: int | None = None
 
 
 class Judged(NamedTuple):
-    """What a heartbeat changed: nodes whose rows are to go, and nodes whose rows are to come back."""
+    """What was found: nodes whose rows are to go, and nodes whose rows are to come back."""
 
     gone: list[str]
     back: list[str]
@@ -55,6 +70,7 @@ class Peers:
         self.own = tuple(own)
         self.grace = grace
         self.remotes: dict[str, Remote] = {}
+        self.probes: Mapping[Peer, Heard] = {}
         self._clock = clock
         self._members: dict[int, set[str]] = {}
         self._holder: dict[str, str] = {}  # address -> name of the node it means
@@ -62,6 +78,7 @@ class Peers:
         self._static: dict[int, tuple[Vtep, ...]] = {}
         self._lease: dict[str, float] = {}
         self._lease_read = clock()
+        self._trusted = False
 
     # -- who there is ----------------------------------------------------------------------------------------------
 
@@ -85,6 +102,8 @@ class Peers:
             remote = self.remotes[record.name] = Remote(record)
         elif record.epoch < remote.record.epoch and record.uid == remote.record.uid:
             record = remote.record
+        if record.epoch > remote.record.epoch:
+            self._forget_death(remote)
         remote.record = record
         remote.vnis.add(vni)
         self._members.setdefault(vni, set()).add(record.name)
@@ -127,30 +146,79 @@ class Peers:
     # -- who lives -------------------------------------------------------------------------------------------------
 
     def judge(self, event: LeaseState) -> Judged:
-        """What the store's leases say now; refreshes the networks that it changes."""
+        """What the store's leases say now; see ``look_again``."""
+        self._lease, self._lease_read, self._trusted = event.seconds_left, self._clock(), event.trusted
+        for name, remote in self.remotes.items():
+            if name not in event.left:
+                remote.left = None
+            elif remote.left is None:
+                heard = self._heard(remote)
+                remote.left = heard.sender.life if heard is not None else 0
+        return self.look_again()
+
+    def look_again(self) -> Judged:
+        """Judge by the leases as they were told last, and by what probes say now; refreshes what that changes."""
         judged = Judged([], [])
         now = self._clock()
-        self._lease, self._lease_read = event.seconds_left, now
         changed: set[int] = set()
         for name, remote in self.remotes.items():
-            if not event.trusted:
-                remote.since = None
-                continue
             was = remote.state
-            self._judge(remote, event.seconds_left.get(name, 0.0) > 0.0, now)
+            self._judge(remote, self._lease.get(name, 0.0) > 0.0, now)
             if remote.state != was:
                 changed |= remote.vnis
                 self._report(remote, was, judged)
+        for peer in self.fdb.peers.values():
+            if peer.static and peer.live is not self._static_live(peer):
+                log.warning("static peer %s %s", peer.vtep, "answers no probes" if peer.live else "is live again")
+                changed.update(self.fdb.tables)
         for vni in changed:
             self.refresh(vni)
         return judged
 
     def _judge(self, remote: Remote, leased: bool, now: float) -> None:
-        if leased:
+        heard = self._heard(remote)
+        answers = heard is not None and heard.answers(now)
+        if answers and not self._has_left(remote, heard):
             remote.state, remote.since = "live", None
+        elif leased or not self._trusted:
+            remote.since = None
+            if remote.left is None and (heard is None or heard.alive is not False):
+                remote.state = "live" if leased and self._trusted else remote.state
+            elif leased or remote.state != "gone":
+                remote.state = "suspended"
         elif remote.state != "gone":
             remote.since = now if remote.since is None else remote.since
             remote.state = "gone" if now - remote.since >= self.grace else "suspended"
+
+    def _heard(self, remote: Remote) -> Heard | None:
+        """What its VTEP has answered, if it was this node that did."""
+        heard = self.probes.get(remote.peer) if remote.peer is not None else None
+        return heard if heard is not None and heard.sender.node == node_of(remote.record.uid) else None
+
+    @staticmethod
+    def _has_left(remote: Remote, heard: Heard | None) -> bool:
+        """It said that it goes, and this is not another start of it."""
+        return remote.left is not None and (not remote.left or heard is None or heard.sender.life == remote.left)
+
+    def _forget_death(self, remote: Remote) -> None:
+        """A new start of a node: that the one before is dead says nothing of it."""
+        heard = self._heard(remote)
+        if heard is not None and heard.alive is False:
+            heard.forget()
+
+    def heard(self, name: str) -> bool:
+        """The node answers probes, so it is not for us to delete what it has, whatever the store says of its lease."""
+        remote = self.remotes.get(name)
+        heard = self._heard(remote) if remote is not None else None
+        return remote is not None and heard is not None and heard.answers(self._clock()) and remote.left is None
+
+    def _lives(self, remote: Remote) -> bool:
+        peer = remote.peer
+        return peer is not None and (self._static_live(peer) if peer.static else remote.state == "live")
+
+    def _static_live(self, peer: Peer) -> bool:
+        heard = self.probes.get(peer)
+        return heard is None or heard.alive is not False
 
     def _report(self, remote: Remote, was: NodeState, judged: Judged) -> None:
         name = remote.record.name
@@ -232,7 +300,7 @@ class Peers:
         if any(remote.peer is peer for remote in self.remotes.values()):
             return
         if peer.static:
-            peer.node, peer.live = None, True
+            peer.node, peer.live = None, self._static_live(peer)
         else:
             self.fdb.peers.pop(peer.vtep, None)
 
@@ -248,7 +316,7 @@ class Peers:
             remote = self.remotes[name]
             if remote.peer is not None:
                 senders[remote.peer.vtep.address] = remote.peer
-                remote.peer.live = remote.state == "live" or remote.peer.static
+                remote.peer.live = self._lives(remote)
         for vtep in (*self._everywhere, *self._static.get(vni, ())):
             self._add_static(senders, vtep)
         flood = [peer for peer in senders.values() if peer.live]
@@ -259,10 +327,9 @@ class Peers:
             log.info("static peer %s is this node itself: left out", vtep)
         elif all(vtep.family != own.family for own in self.own):
             log.warning("static peer %s: this node has no VTEP of its address family: left out", vtep)
-        elif vtep.address not in senders:
-            senders[vtep.address] = self.fdb.peer(vtep, static=True)
-        elif senders[vtep.address].vtep == vtep:
-            senders[vtep.address].static = senders[vtep.address].live = True
+        elif vtep.address not in senders or senders[vtep.address].vtep == vtep:
+            peer = senders[vtep.address] = self.fdb.peer(vtep, static=True)
+            peer.live = self._static_live(peer)
         else:
             log.warning("static peer %s: a node is at %s: left out", vtep, senders[vtep.address].vtep)
 
@@ -280,23 +347,34 @@ class Peers:
         lease = self._lease.get(remote.record.name)
         left = None if lease is None else max(0.0, lease - (self._clock() - self._lease_read))
         networks = sorted(filter(None, map(network_name, remote.vnis)))
-        return _view(remote.record.name, vtep, networks, remote.state, left)
+        return _view(remote.record.name, vtep, networks, remote.state, left, self._heard(remote))
 
     def _static_view(self, peer: Peer, network_name: Callable[[int], str | None]) -> dict[str, Any]:
         vnis = [vni for vni, table in self.fdb.tables.items() if peer in table.senders.values()]
-        return _view(None, peer.vtep, sorted(filter(None, map(network_name, vnis))), "unprobed", None)
+        heard = self.probes.get(peer)
+        state = "unprobed" if heard is None or heard.alive is None else "live" if heard.alive else "suspended"
+        return _view(None, peer.vtep, sorted(filter(None, map(network_name, vnis))), state, None, heard)
 
 
-def _view(node: str | None, vtep: Vtep | None, networks: list[str], state: str, lease: float | None) -> dict[str, Any]:
+def _view(
+    node: str | None, vtep: Vtep | None, networks: list[str], state: str, lease: float | None, heard: Heard | None
+) -> dict[str, Any]:
+    limit = heard.path.limit if heard is not None else None
+    loss = heard.loss if heard is not None else None
     return {
         "node": node,
         "vtep": None if vtep is None else str(vtep),
         "networks": networks,
         "state": state,
         "lease": None if lease is None else round(lease, 3),
-        "rtt_us": None,
-        "loss": None,
-        "mtu": None,
+        "rtt_us": _microseconds(heard.srtt if heard is not None else None),
+        "rtt_last_us": _microseconds(heard.rtt if heard is not None else None),
+        "loss": None if loss is None else round(loss, 3),
+        "mtu": None if limit is None or vtep is None else limit + ip_udp_headers(vtep.family),
         "encrypted": False,
         "key_age": None,
     }
+
+
+def _microseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e6)

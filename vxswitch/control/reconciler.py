@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from vxswitch.control.doors import Clock
-from vxswitch.control.peers import Peers
+from vxswitch.control.peers import Judged, Peers
 from vxswitch.fdb import Fdb, LocalPort, Row, Table
 from vxswitch.model import Claim, Claimed, Event, LeaseState, MemberJoined, MemberLeft, Snapshot, Withdrawn, format_mac
 
@@ -265,7 +265,13 @@ class Reconciler:
             self._place_all(other)
 
     def _leases(self, event: LeaseState) -> None:
-        judged = self._peers.judge(event)
+        self._judged(self._peers.judge(event))
+
+    def look_again(self) -> None:
+        """What probes say of the other nodes has changed."""
+        self._judged(self._peers.look_again())
+
+    def _judged(self, judged: Judged) -> None:
         for name in (*judged.gone, *judged.back):
             self._place_all(name)
 

@@ -18,6 +18,7 @@ from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
+from vxswitch.control.prober import Prober
 from vxswitch.control.reconciler import Reconciler
 from vxswitch.control.vteps import VtepWatch
 from vxswitch.fdb import Fdb, LocalPort, Peer, Row, Table
@@ -39,6 +40,7 @@ class Rooms:
     networks: Networks
     joining: Joining
     peers: Peers
+    prober: Prober
     ports: Ports
     announcer: Announcer
     reconciler: Reconciler
@@ -70,7 +72,7 @@ class Views:
             "macs": sum(len(table.rows) for table in rooms.fdb.tables.values()),
             "frames": {"in": offered, "out": delivered},
             "drops": sum(rooms.plane.drops().values()),
-            "degraded": rooms.vteps.degraded,
+            "degraded": [*rooms.vteps.degraded, *rooms.prober.degraded],
         }
 
     def store(self) -> dict[str, Any]:

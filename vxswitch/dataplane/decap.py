@@ -11,6 +11,8 @@ by the stages in their order and, where the network learns from the underlay, ta
 A sender whose kernel leaves inner checksums partial and super-frames whole (``offload.partial``) is recognised by the
 first frame of a flow; from then on each of its frames gets the vnet header that its kernel could not send along.
 
+A datagram without the I flag may be a probe (``probing``), which is no frame.
+
 The run belongs to the receiver and is filled again by the next receive.
 """
 
@@ -20,6 +22,7 @@ from vxswitch.counters import Counts, Drop, Stats
 from vxswitch.dataplane import stages
 from vxswitch.dataplane.flow import Flow, FlowCache, FlowKey, flow_key
 from vxswitch.dataplane.port import QUIET, Port
+from vxswitch.dataplane.probing import Probes
 from vxswitch.dataplane.underlay import Receiver
 from vxswitch.fdb import Fdb, Hop, Peer, Row, Table
 from vxswitch.offload import partial
@@ -43,6 +46,7 @@ class Decap:
         self.joiner = Joiner()
         self.out = Arena(FRAME_ARENA)
         self.flows: dict[str, FlowCache] = {}  # by the sender's address
+        self.probes: Probes | None = None
 
     def burst(self, receiver: Receiver, now: float) -> None:
         """Take what has arrived, up to a share. ``now``: monotonic seconds."""
@@ -95,7 +99,7 @@ class Decap:
         flags_word, vni_word = vxlan.Header.unpack_from(buf, at)
         verdict = stages.vxlan_header(flags_word, vni_word, self.strict)
         if verdict:
-            return verdict
+            return None if verdict == Drop.NO_I_FLAG and self._probe(receiver, at, length, now) else verdict
         table = self.fdb.tables.get(vxlan.vni_of(vni_word))
         if table is None:
             return Drop.UNKNOWN_VNI
@@ -125,6 +129,14 @@ class Decap:
         if key is not None and source is not None and source.hop is peer:
             self._keep(receiver.address, flows, key, Flow(table, source, row, None))
         return row.hop
+
+    def _probe(self, receiver: Receiver, at: int, length: int, now: float) -> bool:
+        """What no frame can be is a probe, perhaps, and then does not count as a frame that arrived."""
+        payload = length + vxlan.HEADER_LEN
+        if self.probes is None or not self.probes.take(receiver.run.view, at, payload, receiver.address, now):
+            return False
+        receiver.frames -= 1
+        return True
 
     @staticmethod
     def _restorable(table: Table, flows: FlowCache, view: memoryview, start: int, length: int) -> bool:

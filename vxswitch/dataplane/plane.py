@@ -16,14 +16,18 @@ from vxswitch.dataplane.encap import Encap
 from vxswitch.dataplane.flow import FlowCache
 from vxswitch.dataplane.kernel_cut import Door
 from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort
+from vxswitch.dataplane.probing import OnAnswer, Probes
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.dataplane.trace import Stage, trace, trace_in
 from vxswitch.dataplane.trial import Trial
 from vxswitch.dataplane.underlay import OpenReceiver, Receiver, Underlay
-from vxswitch.fdb import Fdb, LocalPort
+from vxswitch.fdb import Fdb, LocalPort, Peer
 from vxswitch.model import PortSpec, Vtep
+from vxswitch.wire import probe
 
 Reader = Callable[[int, Callable[[], None]], None]
+
+_MAX_UNREACHABLE = 64  # addresses told of at once; whoever keeps sending to others hears of them next
 
 
 class Plane:
@@ -42,6 +46,7 @@ class Plane:
         on_bug: Callable[[Exception], None],
         open_receiver: OpenReceiver | None = None,
         leads: bool = True,
+        identity: probe.Identity = probe.NOBODY,
     ) -> None:
         self.fdb = fdb
         self.clock = clock
@@ -50,6 +55,7 @@ class Plane:
         self.underlay = Underlay(options, open_receiver, leads=leads)
         self.encap = Encap(self.underlay, self.stats, copy_dscp=options.copy_dscp)
         self.decap = Decap(fdb, self.underlay.counts, self.stats, strict_reserved=options.strict_reserved)
+        self.probes = self.decap.probes = Probes(fdb, self.underlay, self.stats, identity)
         self.retired = Counts()  # of ports that are gone
         self.retired_rx = self.retired_tx = 0
         self.received = 0  # by receivers that are closed
@@ -58,6 +64,7 @@ class Plane:
         self._busy_poll = options.busy_poll
         self._awake_until = 0.0
         self._spinning = False
+        self._unreachable: set[str] = set()
         self._call_soon = call_soon
         self._add_reader = add_reader
         self._remove_reader = remove_reader
@@ -153,6 +160,32 @@ class Plane:
         for opened in (self._door, self._trial):
             if opened is not None:
                 opened.close()
+
+    # -- probes ------------------------------------------------------------------------------------------------------
+
+    def follow_probes(self, on_answer: OnAnswer, on_unreachable: Callable[[str], None]) -> None:
+        """Tell these of answers, and of addresses that an ICMP error came back for, never in the middle of a send."""
+
+        def later(address: str) -> None:
+            if not self._unreachable:
+                self._call_soon(self._guarded(tell))
+            if len(self._unreachable) < _MAX_UNREACHABLE:
+                self._unreachable.add(address)
+
+        def tell() -> None:
+            told, self._unreachable = self._unreachable, set()
+            for address in told:
+                on_unreachable(address)
+
+        self.probes.on_answer = on_answer
+        self.underlay.on_unreachable = later
+
+    def send_probe(self, peer: Peer, way: int, datagram: bytes) -> int:
+        """Send a probe by one of the source ports that frames have; 0, or the ``Drop`` under which it died."""
+        verdict = self.underlay.send_probe(peer, way, datagram)
+        if not verdict:
+            self.stats.probes_sent += 1
+        return verdict
 
     # -- what it did -------------------------------------------------------------------------------------------------
 

@@ -138,6 +138,7 @@ class Underlay:
         self.receivers: dict[Vtep, Receiver] = {}
         self.sent = 0  # datagrams
         self.errors = 0  # entries taken from error queues (ICMP and local)
+        self.on_unreachable: Callable[[str], None] | None = None  # an ICMP error about what was sent to this address
         self.epoll = select.epoll()
         self._pools: dict[int, SourcePorts] = {}  # by address family; the first VTEP of each family sends
         self._paths: dict[tuple[Peer, int], Path] = {}
@@ -285,6 +286,22 @@ class Underlay:
             return ALIVE
         return ALIVE
 
+    def send_probe(self, peer: Peer, way: int, datagram: bytes) -> int:
+        """Send one datagram that is no frame, by the source port that flows of entropy ``way`` have; a verdict."""
+        pool = self._pools.get(peer.vtep.family)
+        if pool is None:
+            return Drop.NO_VTEP_ADDRESS
+        sock = pool.socks[way % len(pool.socks)]
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                sock.sendmsg([datagram], (), 0, peer.vtep.sockaddr)
+            except OSError as error:
+                if attempt < _ATTEMPTS and error.errno in meanings.PENDING and self._drain(sock):
+                    continue
+                return meanings.of_send(error)
+            return ALIVE
+        return ALIVE
+
     def _ancillary(self, family: int, size: int, tos: int) -> list[cmsg.ControlMessage]:
         key = (family, size, tos)
         ancillary = self._segment.get(key)
@@ -316,12 +333,16 @@ class Underlay:
         foreign = 0
         for _ in range(_MAX_ERRORS):
             try:
-                _, ancillary, _, _ = sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+                _, ancillary, _, target = sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:
                 break
             self.errors += 1
             told = cmsg.parse_extended_error(ancillary)
-            foreign += told is None or told.origin != cmsg.SO_EE_ORIGIN_LOCAL
+            if told is not None and told.origin == cmsg.SO_EE_ORIGIN_LOCAL:
+                continue
+            foreign += 1
+            if self.on_unreachable is not None and target:
+                self.on_unreachable(target[0])
         return foreign or (1 if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else 0)
 
     def _drain_strays(self, sock: socket.socket) -> None:

@@ -41,6 +41,7 @@ class MemoryStore:
         self._lease = OwnLease(hub.rules)
         self._watched: Counter[str] = Counter()
         self._left: dict[str, float] = {}
+        self._departed: frozenset[str] = frozenset()
         self._mirrors: dict[int, Mirror] = {}
         self._groups: dict[int, frozenset[str]] = {}
         self._applied: dict[int, tuple[str, int]] = {}  # VNI -> gen and rev
@@ -273,7 +274,9 @@ class MemoryStore:
         now, leases = self._hub.now, self._hub.leases
         if self._reachable():
             self._left = {name: leases[name] - now for name in self._watched if self._hub.lives(name)}
-        self._queue.put_nowait(LeaseState(dict(self._left), trusted=self._lease.trusted(self._clock())))
+            self._departed = frozenset(self._hub.departed & self._watched.keys())
+        trusted = self._lease.trusted(self._clock())
+        self._queue.put_nowait(LeaseState(dict(self._left), trusted, self._departed))
 
     def _say_why(self, status: str, known: NodeRecord) -> None:
         if status == "down":

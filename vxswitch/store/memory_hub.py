@@ -81,6 +81,7 @@ class MemoryHub:
         """Forget everything."""
         self.nodes: dict[str, NodeRecord] = {}
         self.leases: dict[str, float] = {}
+        self.departed: set[str] = set()  # took their lease back themselves, and have none since
         self.heard: dict[str, float] = {}  # when a peer heard a node that had no lease
         self.tables: dict[int, Table] = {}
         self.records = MemoryRecords(self.rules)
@@ -123,6 +124,7 @@ class MemoryHub:
             node = replace(node, epoch=old.epoch + 1)
         self.nodes[node.name] = node
         self.leases[node.name] = self.now + self.rules.lease
+        self.departed.discard(node.name)
         return ("renewed" if renewed else "registered"), node
 
     def fence(self, node: NodeRecord) -> str | None:
@@ -223,6 +225,7 @@ class MemoryHub:
         if self.fence(node):
             return
         self.leases[node.name] = self.now
+        self.departed.add(node.name)
         for vni in vnis:
             self._log(Lapse(vni, node.name, self.table(vni).next_rev), node.name, "")
 

@@ -188,7 +188,9 @@ class Reader:
             return "digest"
         if change is None:
             mirror.rev += 1
-            self._state.left.pop(decode_name(entry[b"key"]), None)
+            name = decode_name(entry[b"key"])
+            self._state.left.pop(name, None)
+            self._state.departed.add(name)
             self._state.emit_leases()
         else:
             mirror.apply(change)

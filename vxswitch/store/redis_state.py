@@ -43,7 +43,8 @@ class State:
         self.watched: Counter[str] = Counter()
         self.counts = StoreCounts()
         self.lease = OwnLease(rules)
-        self.left: dict[str, float] = {}
+        self.left: dict[str, float] = {}  # when leases end
+        self.departed: set[str] = set()  # took their lease back themselves, and have none since
         self.server: tuple[str, str] | None = None  # run_id and master_replid of the server read last
         self.queue: asyncio.Queue[Event | None] = asyncio.Queue(QUEUE_LENGTH)
         self.status = StoreStatus(shown_url, "down", "not connected yet", clock.wall(), None)
@@ -99,7 +100,8 @@ class State:
         now = self.clock.monotonic()
         left = {name: ends - now for name, ends in self.left.items() if name in self.watched and ends > now}
         if not self.queue.full():
-            self.queue.put_nowait(LeaseState(left, trusted=self.lease.trusted(now)))
+            self.departed = (self.departed & self.watched.keys()) - left.keys()
+            self.queue.put_nowait(LeaseState(left, self.lease.trusted(now), frozenset(self.departed)))
 
     def note_live(self, name: str) -> None:
         """A node showed that its lease is live; the next heartbeat knows for how long."""

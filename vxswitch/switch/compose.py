@@ -6,6 +6,8 @@ Nothing runs here yet: ``serving`` starts and ends what this makes.
 from __future__ import annotations
 
 import asyncio
+import random
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
+from vxswitch.control.prober import Prober
 from vxswitch.control.reconciler import Reconciler
 from vxswitch.control.state import StateDir
 from vxswitch.control.views import Rooms
@@ -33,6 +36,7 @@ from vxswitch.store.open import open_store
 from vxswitch.store.redis_connect import TlsSettings
 from vxswitch.switch.door import OwnVteps
 from vxswitch.switch.kernel import KernelTaps
+from vxswitch.wire.probe import Identity, node_of
 from vxswitch.workers.crew import Crew
 from vxswitch.workers.messages import Begin
 from vxswitch.workers.shared import SharedPlane
@@ -52,6 +56,7 @@ def make_plane(
     config: Config,
     on_port_gone: Callable[[LocalPort], None],
     on_bug: Callable[[Exception], None],
+    identity: Identity,
     crew: Crew | None = None,
 ) -> Plane:
     """The data plane, without VTEPs and ports yet, as a guest of the running loop; shared with a crew, if there is."""
@@ -63,16 +68,23 @@ def make_plane(
         "remove_reader": loop.remove_reader,
         "on_port_gone": on_port_gone,
         "on_bug": on_bug,
+        "identity": identity,
     }
     options = underlay_options(config)
     return Plane(Fdb(), options, **guest) if crew is None else SharedPlane(Fdb(), options, crew, **guest)
 
 
-def start_crew(config: Config, on_lost: Callable[[], None]) -> Crew | None:
+def new_identity(state: StateDir) -> Identity:
+    """Who answers probes here: this node, in this life."""
+    return Identity(node_of(state.uid), secrets.randbits(64))
+
+
+def start_crew(config: Config, identity: Identity, on_lost: Callable[[], None]) -> Crew | None:
     """The worker processes beside this one, if any are wanted."""
     if config.node.workers == 1:
         return None
-    begin = Begin(underlay_options(config), min(1.0, config.fdb.age / 8), config.log.level, config.log.format)
+    seen_every = min(1.0, config.fdb.age / 8)
+    begin = Begin(underlay_options(config), seen_every, identity, config.log.level, config.log.format)
     return Crew(config.node.workers - 1, begin, on_lost)
 
 
@@ -133,6 +145,17 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
     )
     joining = Joining(networks, store, peers)
     attaching, ports = _make_ports(config, state, plane, store, networks, joining, announcer)
+    prober = Prober(
+        fdb,
+        plane,
+        interval=config.timers.probe,
+        grace=config.timers.grace,
+        mtu=own.mtu_by_family,
+        clock=clock,
+        rng=random.SystemRandom(),
+        on_change=reconciler.look_again,
+    )
+    peers.probes = prober.heard
     announcer.ports = reconciler.ports = networks.follower = ports
     announcer.put_back, announcer.fall_back = reconciler.put_back, reconciler.fall_back
     rooms = Rooms(
@@ -143,6 +166,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
         networks=networks,
         joining=joining,
         peers=peers,
+        prober=prober,
         ports=ports,
         announcer=announcer,
         reconciler=reconciler,

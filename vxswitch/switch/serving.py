@@ -36,7 +36,7 @@ from vxswitch.errors import VxswitchError
 from vxswitch.fdb import LocalPort
 from vxswitch.model import Vtep
 from vxswitch.store.base import Store
-from vxswitch.switch.compose import Built, build, clock, make_plane, make_store, start_crew
+from vxswitch.switch.compose import Built, build, clock, make_plane, make_store, new_identity, start_crew
 from vxswitch.switch.cutting import CHECK_EVERY, Cutting
 from vxswitch.switch.door import own_vteps
 
@@ -99,10 +99,11 @@ class Switch:
         state = StateDir(config.node.state_dir)
         stack.callback(state.close)
         own = await asyncio.to_thread(own_vteps, config.underlay)
-        crew = start_crew(config, self.tasks.fatal.set)
+        identity = new_identity(state)
+        crew = start_crew(config, identity, self.tasks.fatal.set)
         if crew is not None:
             stack.callback(crew.end)
-        plane = make_plane(config, self._on_port_gone, self._on_bug, crew)
+        plane = make_plane(config, self._on_port_gone, self._on_bug, identity, crew)
         stack.callback(plane.close)
         await self._bind(plane, own.vteps)
         cutting = Cutting(plane)
@@ -149,7 +150,7 @@ class Switch:
         """The store begins, networks and ports come up."""
         rooms, config = self.rooms, self.config
         stack.push_async_callback(self._close_store, store)
-        await store.start(rooms.node, rooms.announcer.reassert)
+        await store.start(rooms.node, rooms.announcer.reassert, rooms.peers.heard)
         stack.push_async_callback(self.tasks.stop)
         self.tasks.start("store events", self._follow)
         self.tasks.start("claims", rooms.announcer.run)
@@ -159,6 +160,7 @@ class Switch:
         await rooms.networks.start(config.joined, config.underlay.peers, STORE_PATIENCE, insist=own_store)
         await rooms.ports.started()
         self.tasks.start("networks", rooms.networks.run)
+        self.tasks.every(rooms.prober.pause, "probes", rooms.prober.tick)
         self.tasks.start("reload", self._reload_on_hangup)
         self.tasks.every(lambda: HOUSEKEEPING, "housekeeping", self._housekeeping)
         self.tasks.every(lambda: max(_AGE_PAUSE, self.config.fdb.age / _AGE_SLICES), "ageing", self._age)
@@ -236,7 +238,8 @@ class Switch:
         self.config = fresh
         rooms = self.rooms
         logs.set_level(fresh.log.level)
-        rooms.peers.grace = fresh.timers.grace
+        rooms.peers.grace = rooms.prober.grace = fresh.timers.grace
+        rooms.prober.wanted = fresh.timers.probe
         refused += await rooms.joining.reload(fresh.joined, fresh.networks, fresh.underlay.peers)
         rooms.ports.relimit(fresh.limits)
         rooms.store.retime(fresh.timers.lease, fresh.timers.beat, fresh.timers.grace)

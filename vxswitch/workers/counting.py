@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, cast
 
-from vxswitch.counters import N_REASONS, Counts, Drop
+from vxswitch.counters import N_REASONS, Counts, Drop, Stats
 from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.port import TapPort
 from vxswitch.workers.messages import Counted, PortCounts, Sparse
@@ -28,18 +28,26 @@ def take(plane: Plane, ports: Mapping[int, TapPort]) -> Counted | None:
         received,
         underlay.sent,
         underlay.errors,
-        stats.copies,
+        _take_stats(stats),
         _take_drops(underlay.counts),
         plane.retired_rx,
         plane.retired_tx,
         _take_drops(plane.retired),
         [told for number, port in ports.items() if (told := _take_port(number, port)) is not None],
     )
-    plane.received = plane.retired_rx = plane.retired_tx = underlay.sent = underlay.errors = stats.copies = 0
+    plane.received = plane.retired_rx = plane.retired_tx = underlay.sent = underlay.errors = 0
     return counted if counted != _NOTHING else None
 
 
-_NOTHING = Counted(0, 0, 0, 0, {}, 0, 0, {}, [])
+_NOTHING = Counted(0, 0, 0, {}, {}, 0, 0, {}, [])
+
+
+def _take_stats(stats: Stats) -> Sparse:
+    """What goes up and down (``held``) is told by its differences, too: the sum is right."""
+    taken = {place: n for place, name in enumerate(Stats.__slots__) if (n := getattr(stats, name))}
+    for place in taken:
+        setattr(stats, Stats.__slots__[place], 0)
+    return taken
 
 
 def _take_drops(counts: Counts) -> Sparse:
@@ -66,7 +74,9 @@ def add(plane: Plane, ports: Mapping[int, TapPort], counted: Counted) -> None:
     plane.received += counted.received
     plane.underlay.sent += counted.sent
     plane.underlay.errors += counted.errors
-    plane.stats.copies += counted.copies
+    for place, n in counted.stats.items():
+        name = Stats.__slots__[place]
+        setattr(plane.stats, name, getattr(plane.stats, name) + n)
     _add_drops(plane.underlay.counts, counted.drops)
     plane.retired_rx += counted.retired_rx
     plane.retired_tx += counted.retired_tx

@@ -13,6 +13,7 @@ import msgspec
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Source, VlanPolicy
 from vxswitch.model import Antispoof, Learning, PortSpec, Unknown, Vtep
+from vxswitch.wire.probe import Identity, Probe
 
 Address: TypeAlias = tuple[str, int]  # of a VTEP
 Sparse: TypeAlias = dict[int, int]  # counts by Drop, without zeros
@@ -34,6 +35,7 @@ class Begin(_Message, frozen=True):
 
     options: UnderlayOptions
     seen_every: float
+    identity: Identity
     log_level: str
     log_format: Literal["auto", "human", "json"]
 
@@ -166,13 +168,27 @@ class PortCounts(_Part, frozen=True):
     drops: Sparse
 
 
+class Answered(_Message, frozen=True):
+    """A probe was answered by ``address``, at ``now`` (monotonic seconds)."""
+
+    address: str
+    answer: Probe
+    now: float
+
+
+class Unreachable(_Message, frozen=True):
+    """An ICMP error came back for what was sent to this address."""
+
+    address: str
+
+
 class Counted(_Message, frozen=True):
     """What was counted since the last time: on the underlay, at ports that are gone, at ports."""
 
     received: int
     sent: int
     errors: int
-    copies: int
+    stats: Sparse  # by the slot's place
     drops: Sparse
     retired_rx: int
     retired_tx: int
@@ -183,7 +199,7 @@ class Counted(_Message, frozen=True):
 ToWorker: TypeAlias = (
     Begin | SetVteps | OpenDoor | UseDoor | NetworkState | NetworkGone | AddPort | UpdatePort | RemovePort | Rows
 )
-ToMain: TypeAlias = Up | Learned | Seen | PortGone | Counted
+ToMain: TypeAlias = Up | Learned | Seen | PortGone | Answered | Unreachable | Counted
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -17,6 +17,7 @@ from typing import Any
 
 from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.port import TapPort
+from vxswitch.dataplane.probing import OnAnswer
 from vxswitch.dataplane.reuseport import receive_group
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, Hop, LocalPort, Table
@@ -26,6 +27,7 @@ from vxswitch.workers.crew import Crew
 from vxswitch.workers.feed import Feed
 from vxswitch.workers.messages import (
     AddPort,
+    Answered,
     Counted,
     Learned,
     OpenDoor,
@@ -34,6 +36,7 @@ from vxswitch.workers.messages import (
     Seen,
     SetVteps,
     ToMain,
+    Unreachable,
     UpdatePort,
     UseDoor,
     address,
@@ -60,6 +63,7 @@ class SharedPlane(Plane):
         self._by_number: dict[int, TapPort] = {}
         self._reader: dict[int, int] = {}  # port number -> process
         self._last_number = 0
+        self._on_unreachable: Callable[[str], None] = lambda address: None
         super().__init__(fdb, options, call_soon=call_soon, open_receiver=self._open_group, **guest)
         fdb.watcher = Feed(fdb, self._numbers, tell=crew.tell, call_soon=call_soon)
         crew.on_message = self._on_message
@@ -127,6 +131,10 @@ class SharedPlane(Plane):
             del self._by_number[number], self._reader[number]
             self._crew.tell(RemovePort(number))
 
+    def follow_probes(self, on_answer: OnAnswer, on_unreachable: Callable[[str], None]) -> None:
+        super().follow_probes(on_answer, on_unreachable)
+        self._on_unreachable = on_unreachable
+
     def close(self) -> None:
         self.fdb.watcher = None
         super().close()
@@ -148,6 +156,11 @@ class SharedPlane(Plane):
                 self._learn(message)
             case Seen():
                 self._refresh(message)
+            case Answered(whom, answer, now):
+                if self.probes.on_answer is not None:
+                    self.probes.on_answer(whom, answer, now)
+            case Unreachable(whom):
+                self._on_unreachable(whom)
             case PortGone(number):
                 port = self._by_number.get(number)
                 if port is not None:

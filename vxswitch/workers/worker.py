@@ -26,10 +26,12 @@ from vxswitch.dataplane.port import TapPort
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, LocalPort
 from vxswitch.model import Vtep
+from vxswitch.wire.probe import Probe
 from vxswitch.workers import counting
 from vxswitch.workers.link import Link
 from vxswitch.workers.messages import (
     AddPort,
+    Answered,
     Begin,
     Learned,
     NetworkGone,
@@ -40,6 +42,7 @@ from vxswitch.workers.messages import (
     Rows,
     SetVteps,
     ToWorker,
+    Unreachable,
     Up,
     UpdatePort,
     UseDoor,
@@ -100,7 +103,9 @@ class Worker:
             on_bug=self._on_bug,
             open_receiver=self._take_socket,
             leads=False,
+            identity=message.identity,
         )
+        self._plane.follow_probes(self._tell_answer, self._tell_unreachable)
         self._loop.call_later(HOUSEKEEPING, self._housekeeping)
         self._loop.call_later(self._seen_every, self._tell_seen)
         gc.collect()
@@ -148,6 +153,15 @@ class Worker:
             return False
         self._link.send(question)
         return True
+
+    def _tell_answer(self, whom: str, answer: Probe, now: float) -> None:
+        """Which process an answer comes to, its source port says; only the main process asks, and judges."""
+        if not self._link.busy:
+            self._link.send(Answered(whom, answer, now))
+
+    def _tell_unreachable(self, whom: str) -> None:
+        if not self._link.busy:
+            self._link.send(Unreachable(whom))
 
     def _on_port_gone(self, port: LocalPort) -> None:
         for number, known in self._ports.items():
