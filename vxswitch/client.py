@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import socket
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,7 @@ from vxswitch.errors import (
 
 DEFAULT_SOCKET = "/run/vxswitch/vxswitch.sock"
 TIMEOUT = 10.0  # seconds for an answer; no request waits for the store longer than 3
+SILENCE = 30.0  # seconds without a sign of life (an empty line) from a stream: the switch hangs
 
 _BY_STATUS: dict[int, type[VxswitchError]] = {
     404: NotFoundError,
@@ -65,6 +67,24 @@ class Client:
         if status >= 400:
             raise self._error(status, content)
         return content.decode()
+
+    def lines(self, path: str) -> Iterator[str]:
+        """The lines of a document that grows, as they come, until the switch ends it. Empty ones are left out."""
+        connection = _UnixConnection(self.socket_path, SILENCE)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            if answer.status >= 400:
+                raise self._error(answer.status, answer.read())
+            yield from _lines(answer)
+        except TimeoutError:
+            raise NotReachableError(f"the switch on {self.socket_path} is silent for {SILENCE:g} s") from None
+        except HTTPException:
+            return  # it ended in the middle of a line
+        except OSError as error:
+            raise self._unreachable(error) from None
+        finally:
+            connection.close()
 
     def request(
         self,
@@ -129,6 +149,12 @@ class Client:
         if status in _BY_STATUS:
             return _BY_STATUS[status](message)
         return UsageError(message) if exit_code == UsageError.exit_code else VxswitchError(message)
+
+
+def _lines(answer: HTTPResponse) -> Iterator[str]:
+    while line := answer.readline():
+        if text := line.decode().rstrip("\n"):
+            yield text
 
 
 class _UnixConnection(HTTPConnection):

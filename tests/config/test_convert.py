@@ -17,7 +17,7 @@ def typed(**values):
 
 
 def test_an_empty_table_gives_the_defaults():
-    assert build(Timers, "timers", {}) == Timers(lease=3.0, beat=1.0, grace=60.0, probe=0.3)
+    assert build(Timers, "timers", {}) == Timers(lease=3.0, beat=1.0, grace=60.0, probe=0.3, save=5.0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_unknown_key_is_named_with_the_nearest_and_without_its_value():
         build(Timers, "timers", in_file(leese="hunter2"))
     message = str(caught.value)
     assert message == (
-        "unknown key timers.leese (in vx.toml); did you mean lease?; want one of lease, beat, grace, probe"
+        "unknown key timers.leese (in vx.toml); did you mean lease?; want one of lease, beat, grace, probe, save"
     )
 
 

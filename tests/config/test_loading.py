@@ -59,7 +59,7 @@ def test_every_default_of_the_interface():
             "cert_file": None,
             "key_file": None,
         },
-        "timers": {"lease": 3.0, "beat": 1.0, "grace": 60.0, "probe": 0.3},
+        "timers": {"lease": 3.0, "beat": 1.0, "grace": 60.0, "probe": 0.3, "save": 5.0},
         "fdb": {"age": 300.0, "max_macs": 16384},
         "limits": {"bum_pps": 1000, "bum_burst": 2000, "port_macs": 64},
         "crypto": {"key_file": None},

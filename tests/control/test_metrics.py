@@ -45,7 +45,7 @@ async def test_prometheus_can_read_it_and_names_are_as_promised(world: World) ->
     assert samples["vxswitch_port_rx_frames_total", *port] == 0
     assert samples["vxswitch_port_drops_total", *port, ("reason", "storm")] == 3
     for family in families.values():
-        assert family.type in ("counter", "gauge") and family.documentation.endswith(".")
+        assert family.type in ("counter", "gauge", "histogram") and family.documentation.endswith(".")
         if family.type == "counter":
             assert all(sample.name.endswith("_total") for sample in family.samples)
 

@@ -13,7 +13,9 @@ from vxswitch import config
 from vxswitch.control.addresses import Addresses
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.attaching import Attaching
+from vxswitch.control.convergence import Convergence
 from vxswitch.control.doors import Opened, Place
+from vxswitch.control.events import Events
 from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
@@ -217,10 +219,20 @@ class Node:
         self.plane = FakePlane(self.fdb)
         self.mtu = 1450
         clock = world.time
-        self.peers = Peers(self.fdb, uid=self.state.uid, own=vteps, grace=60.0, clock=clock)
+        self.events = Events(clock)
+        self.convergence = Convergence(clock, lambda: self.store.status().offset)
+        self.peers = Peers(self.fdb, uid=self.state.uid, own=vteps, grace=60.0, clock=clock, tell=self.events.tell)
         self.announcer = Announcer(self.fdb, self.store, clock=clock)
         self.reconciler = Reconciler(
-            self.fdb, self.peers, self.announcer, uid=self.state.uid, epoch=self.state.epoch, clock=clock
+            self.fdb,
+            self.peers,
+            self.announcer,
+            uid=self.state.uid,
+            epoch=self.state.epoch,
+            clock=clock,
+            tell=self.events.tell,
+            applied=self.store.applied,
+            installed=self.convergence.installed,
         )
         self.prober = Prober(
             self.fdb,
@@ -259,6 +271,7 @@ class Node:
             max_macs=16384,
             clock=clock,
             release=self.announcer.release,
+            tell=self.events.tell,
         )
         self.announcer.ports = self.networks.follower = self.reconciler.ports = self.ports
         self.announcer.put_back, self.announcer.fall_back = self.reconciler.put_back, self.reconciler.fall_back
@@ -282,6 +295,8 @@ class Node:
             announcer=self.announcer,
             reconciler=self.reconciler,
             vteps=VtepWatch(self.plane, self.record.vteps),
+            events=self.events,
+            convergence=self.convergence,
             clock=self.world.time,
         )
 

@@ -330,3 +330,22 @@ async def test_events_of_one_network_come_in_rev_order(anywhere: World) -> None:
     revs = [e.claim.rev for e in two.events if isinstance(e, Claimed)]
     assert revs == sorted(revs)
     assert two.owners(VNI) == {19: "one"}
+
+
+# Looked into.
+
+
+async def test_a_network_is_read_anew_on_request(anywhere: World) -> None:
+    one = await anywhere.member("one", VNI)
+    await one.attach(VNI, 1)
+    await until(one.has(VNI, {1: "one"}))
+    await one.store.resync(VNI)
+    await until(lambda: one.table(VNI).snapshots == ["start", "asked"])
+    assert one.table(VNI).removed == [] and one.owners(VNI) == {1: "one"}
+
+
+async def test_the_stores_clock_is_measured_against_ours(anywhere: World) -> None:
+    """Both are this machine's, so the difference is what the measurement errs by."""
+    one = await anywhere.member("one", VNI)
+    await until(lambda: one.store.status().offset is not None)
+    assert abs(one.store.status().offset or 0.0) < 1.0

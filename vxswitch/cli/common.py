@@ -63,6 +63,13 @@ def client_of(args: argparse.Namespace) -> Client:
     return Client(socket_of(args))
 
 
+def network_of(args: argparse.Namespace) -> str | None:
+    """The network that the command names, None: all. UsageError."""
+    from vxswitch.model import check_network_name
+
+    return None if args.network is None else check_network_name(args.network)
+
+
 def unless_absent(call: Callable[[], Any], tolerated: bool) -> Any:
     """The call's result; None when what it names does not exist and that is ``tolerated`` (``--if-exists``)."""
     try:

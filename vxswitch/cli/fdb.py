@@ -1,7 +1,7 @@
 """``vxswitch fdb``: who has which MAC, as this node forwards by it (like ``bridge fdb``).
 
 ``vxswitch fdb [NETWORK]`` is short for ``fdb show``; ``with_verb`` puts the verb in before the line is parsed, so a
-network that is called as a verb needs ``fdb show add``.
+network that is called as a verb needs ``fdb show add``. With ``--why MAC`` it tells where that row came from.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from vxswitch.cli.common import add_command, add_group, client_of, unless_absent
+from vxswitch.cli.common import add_command, add_group, client_of, network_of, unless_absent
 from vxswitch.cli.output import Column, seconds, show, silent, table
 from vxswitch.client import path_of
 
@@ -55,6 +55,7 @@ def register(commands: Any) -> None:
     for parser in (add_parser, del_parser, thaw_parser):
         parser.add_argument("network", metavar="NETWORK")
         parser.add_argument("mac", metavar="MAC")
+    show_parser.add_argument("--why", metavar="MAC", help="where this row came from, and its history")
     hop = add_parser.add_mutually_exclusive_group(required=True)
     hop.add_argument("--port", metavar="ID", help="the MAC is behind this local port (see `vxswitch ports`)")
     hop.add_argument("--vtep", metavar="ADDR[:PORT]", help="the MAC is behind this VTEP")
@@ -64,7 +65,11 @@ def register(commands: Any) -> None:
 
 def show_rows(args: argparse.Namespace) -> int:
     """``fdb show``."""
-    rows = client_of(args).get(path_of("fdb"), network=_network(args))
+    if args.why is not None:
+        from vxswitch.cli.why import why
+
+        return why(args)
+    rows = client_of(args).get(path_of("fdb"), network=network_of(args))
     return show(args, rows, lambda found: table(found, _COLUMNS))
 
 
@@ -84,7 +89,7 @@ def delete(args: argparse.Namespace) -> int:
 
 def flush(args: argparse.Namespace) -> int:
     """``fdb flush``."""
-    network = _network(args)
+    network = network_of(args)
     body = {} if network is None else {"network": network}
     return show(args, client_of(args).post(path_of("fdb", "flush"), body), silent)
 
@@ -100,12 +105,6 @@ def _next_word(words: list[str], start: int) -> int | None:
         if not words[index].startswith("-") and (index == 0 or words[index - 1] != "--socket"):
             return index
     return None
-
-
-def _network(args: argparse.Namespace) -> str | None:
-    from vxswitch.model import check_network_name
-
-    return None if args.network is None else check_network_name(args.network)
 
 
 def _row(args: argparse.Namespace) -> dict[str, Any]:

@@ -108,12 +108,13 @@ class Store(StoreKeys, frozen=True, kw_only=True):
 
 
 class Timers(Section, frozen=True, kw_only=True):
-    """Liveness. Tests divide them."""
+    """Liveness, and how often the tables are written to disk at most. Tests divide them."""
 
     lease: Seconds = 3.0
     beat: Seconds = 1.0
     grace: Seconds = 60.0
     probe: Seconds = 0.3
+    save: Seconds = 5.0
 
 
 class Fdb(Section, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from vxswitch.config import Networks as NetworkDefaults
 from vxswitch.control import commands, settings
 from vxswitch.control.attaching import Attaching
 from vxswitch.control.commands import Commands
+from vxswitch.control.inspecting import Inspecting
 from vxswitch.control.metrics import Metrics
 from vxswitch.control.network import Network
 from vxswitch.control.patience import deadline, patiently
@@ -63,6 +64,7 @@ class Api:
         self._views = views
         self._attaching = attaching
         self._commands = Commands(rooms)
+        self._inspecting = Inspecting(rooms, views, self._commands)
         self._metrics = Metrics(rooms, views)
         self._runners: list[web.AppRunner] = []
         self._server: asyncio.AbstractServer | None = None
@@ -91,7 +93,8 @@ class Api:
             raise UsageError(f"cannot serve metrics on {address} port {port}: {error.strerror or error}") from None
 
     async def close(self) -> None:
-        """Stop listening and remove the socket's file."""
+        """Stop listening and remove the socket's file; who monitors is let go."""
+        self._rooms.events.close()
         if self._server is not None:
             self._server.close()
         elif self._socket is not None:
@@ -121,7 +124,6 @@ class Api:
             web.post("/v1/networks", self._create_network),
             web.get("/v1/networks/{name}", self._show_network),
             web.delete("/v1/networks/{name}", self._remove_network),
-            web.get("/v1/networks/{name}/wait", self._wait_network),
             web.get("/v1/fdb", self._show_fdb),
             web.post("/v1/fdb", self._add_row),
             web.delete("/v1/fdb", self._delete_row),
@@ -130,6 +132,7 @@ class Api:
             web.post("/v1/detach", self._detach),
             web.post("/v1/trace", self._trace),
             web.get("/metrics", self._get_metrics),
+            *self._inspecting.routes(),
         ]
 
     # -- networks --------------------------------------------------------------------------------------------------
@@ -166,19 +169,6 @@ class Api:
     async def _remove_network(self, request: web.Request) -> web.Response:
         removed = await self._rooms.joining.remove(request.match_info["name"])
         return _json({"record_removed": removed})
-
-    async def _wait_network(self, request: web.Request) -> web.Response:
-        """Until it forwards, the store knows it, and our MACs are announced."""
-        network = self._rooms.networks.find(request.match_info["name"])
-        until = deadline(_seconds(request.query.get("timeout", "30")))
-        try:
-            async with asyncio.timeout_at(until):
-                await network.settled.wait()
-                await self._rooms.announcer.drained()
-        except TimeoutError:
-            why = network.reason or self._rooms.store.status().reason or "its MACs are not announced yet"
-            raise VxswitchError(f"network {network.name!r} is {network.state}: {why}") from None
-        return _json(network.view())
 
     # -- rows, ports, traces ---------------------------------------------------------------------------------------
 
@@ -301,13 +291,3 @@ def _object(content: bytes) -> dict[str, Any]:
 def _defaults(networks: NetworkDefaults) -> dict[str, Any]:
     plain = {key: getattr(networks, key) for key in ("learning", "unknown", "antispoof", "vlan")}
     return {**plain, "mtu": networks.mtu or "auto"}
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 86400:
-        raise UsageError(f"timeout {text!r}: want seconds from 0 to 86400")
-    return seconds

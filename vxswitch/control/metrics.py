@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -111,6 +111,11 @@ class Metrics(Collector):
         yield _counter("vxswitch_resyncs", "Tables read anew from the store.", "reason", counts.resyncs)
         yield _counter("vxswitch_store_errors", "Errors of the store.", "reason", counts.errors)
         yield CounterMetricFamily("vxswitch_store_poisoned", "Values that make no sense.", value=counts.poisoned)
+        convergence = self._rooms.convergence
+        text = "From the grant of a claim at its owner to the row in our table."
+        yield HistogramMetricFamily(
+            "vxswitch_convergence_seconds", text, buckets=convergence.buckets(), sum_value=convergence.total
+        )
         announcer = self._rooms.announcer
         yield GaugeMetricFamily("vxswitch_claims_waiting", "MACs not announced yet.", value=announcer.backlog)
         yield _counter("vxswitch_claims_refused", "Claims that were refused.", "reason", announcer.refused)

@@ -19,6 +19,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+import msgspec
+
 from vxswitch import config
 from vxswitch.control import settings as asked_for
 from vxswitch.control.announcer import Announcer
@@ -103,12 +105,19 @@ class Networks:
     # -- the start -------------------------------------------------------------------------------------------------
 
     async def start(
-        self, wanted: Iterable[config.Network], peers: Iterable[Vtep], patience: float, *, insist: bool = False
+        self,
+        wanted: Iterable[config.Network],
+        peers: Iterable[Vtep],
+        patience: float,
+        *,
+        insist: bool = False,
+        remembered: Callable[[str], int | None] = lambda name: None,
     ) -> None:
         """Join what is configured and what was joined before; then every network with a known VNI forwards.
 
         Waits ``patience`` seconds at most for a store that has not said yet how it is; ``insist``: even if it says no,
         because it is our own and about to come up. ConflictError if its record of a configured network contradicts.
+        ``remembered``: the VNI that a network had in an earlier life, for those whose VNI only the store could tell.
         """
         self._everywhere = tuple(peers)
         for settings in wanted:
@@ -118,6 +127,7 @@ class Networks:
                 self.by_name[settings.name] = Network(settings, configured=False)
         if self.recorded and self.by_name:
             await self._read_records(deadline(patience), insist)
+            self._remember(remembered)
         for network in self.by_name.values():
             if network.table is None and network.vni is not None and network.state != "conflict":
                 await self.bring_up(network)
@@ -134,6 +144,13 @@ class Networks:
                 network.settings = asked_for.adopted(network.settings, record)
             elif network.configured:
                 raise ConflictError(network.reason or f"network {network.name!r} contradicts the store")
+
+    def _remember(self, remembered: Callable[[str], int | None]) -> None:
+        """The store has not told these networks' VNIs: go on with those they had."""
+        for network in [n for n in self.by_name.values() if n.vni is None and n.state == "pending"]:
+            vni = remembered(network.name)
+            if vni is not None and all(other.vni != vni for other in self.by_name.values()):
+                network.settings = msgspec.structs.replace(network.settings, vni=vni)
 
     async def _agree_at_start(self, network: Network, until: float, insist: bool) -> NetworkRecord | None:
         while True:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from vxswitch.control.doors import Clock
+from vxswitch.control.events import Tell, nobody
 from vxswitch.control.heard import Heard, ip_udp_headers
 from vxswitch.fdb import Fdb, Peer
 from vxswitch.model import LeaseState, NodeRecord, Vtep
@@ -64,7 +65,9 @@ class Judged(NamedTuple):
 class Peers:
     """All remote VTEPs of this switch. ``own`` are our VTEPs, in order; ``grace`` is in seconds."""
 
-    def __init__(self, fdb: Fdb, *, uid: str, own: Sequence[Vtep], grace: float, clock: Clock) -> None:
+    def __init__(
+        self, fdb: Fdb, *, uid: str, own: Sequence[Vtep], grace: float, clock: Clock, tell: Tell = nobody
+    ) -> None:
         self.fdb = fdb
         self.uid = uid
         self.own = tuple(own)
@@ -72,6 +75,7 @@ class Peers:
         self.remotes: dict[str, Remote] = {}
         self.probes: Mapping[Peer, Heard] = {}
         self._clock = clock
+        self._tell = tell
         self._members: dict[int, set[str]] = {}
         self._holder: dict[str, str] = {}  # address -> name of the node it means
         self._everywhere: tuple[Vtep, ...] = ()
@@ -100,6 +104,7 @@ class Peers:
         remote = self.remotes.get(record.name)
         if remote is None:
             remote = self.remotes[record.name] = Remote(record)
+            self._tell("peer.joined", node=record.name, vteps=[str(vtep) for vtep in record.vteps])
         elif record.epoch < remote.record.epoch and record.uid == remote.record.uid:
             record = remote.record
         if record.epoch > remote.record.epoch:
@@ -119,6 +124,7 @@ class Peers:
         if remote.vnis:
             return []
         del self.remotes[name]
+        self._tell("peer.left", node=name)
         return self._give_up(remote)
 
     def forget(self, vni: int) -> None:
@@ -135,6 +141,10 @@ class Peers:
         """The networks that another node is a member of."""
         remote = self.remotes.get(name)
         return set(remote.vnis) if remote is not None else set()
+
+    def live_members(self, vni: int) -> set[str]:
+        """Those of them that live."""
+        return {name for name in self._members.get(vni, ()) if self.remotes[name].state == "live"}
 
     def peer(self, vni: int, name: str) -> Peer | None:
         """The VTEP behind which rows of this node stand in ``vni``; None if it is no member, gone or unreachable."""
@@ -229,6 +239,7 @@ class Peers:
             remote.state,
             was,
         )
+        self._tell(f"peer.{remote.state}", node=name, was=was)
         if remote.state == "gone":
             judged.gone.append(name)
         elif was == "gone":

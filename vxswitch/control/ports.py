@@ -23,6 +23,7 @@ from vxswitch import config
 from vxswitch.control import portrecord
 from vxswitch.control.addresses import Addresses
 from vxswitch.control.doors import Clock, DataPlane, Opened, Taps
+from vxswitch.control.events import Tell, nobody
 from vxswitch.control.network import Network
 from vxswitch.control.networks import Networks
 from vxswitch.control.portrecord import PortRecord, derive_mac, host_port_id
@@ -74,6 +75,7 @@ class Ports:
         max_macs: int,
         clock: Clock,
         release: Callable[[int, bytes], None],
+        tell: Tell = nobody,
     ) -> None:
         self.entries: dict[str, Entry] = {}
         self.limits = limits
@@ -86,6 +88,7 @@ class Ports:
         self._max_macs = max_macs
         self._clock = clock
         self._release = release
+        self._tell = tell
         self._strays: list[PortRecord] = []  # the host's own ports of an earlier life
         self._saving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -248,6 +251,7 @@ class Ports:
             raise
         table.install(entry.record.mac_bytes, entry.port, "learned", self._clock(), given=True)
         log.info("port %s is up, MAC %s", entry.record.id, entry.record.mac)
+        self._tell("port.up", port=entry.record.id, network=entry.record.network, mac=entry.record.mac)
 
     def _spec(self, entry: Entry, table: Table) -> PortSpec:
         record = entry.record
@@ -272,6 +276,7 @@ class Ports:
             self._taps.forget(entry.fd)
         self._drop(entry)
         log.info("port %s is removed", entry.record.id)
+        self._tell("port.removed", port=entry.record.id, network=entry.record.network, mac=entry.record.mac)
 
     async def _remove_waiting(self, entry: Entry) -> None:
         """A TAP that nobody holds goes when somebody takes it and lets go of it."""
@@ -307,6 +312,8 @@ class Ports:
     def gone(self, entry: Entry, why: str, *, keep_addresses: bool = False) -> None:
         """The port has vanished: forget it, and tell the store in the background."""
         log.warning("port %s is gone: %s", entry.record.id, why)
+        record = entry.record
+        self._tell("port.gone", port=record.id, network=record.network, mac=record.mac, reason=why)
         vni = self.vni_of(entry)
         self._drop(entry)
         if entry.record.ips and vni is not None and not keep_addresses:

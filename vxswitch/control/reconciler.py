@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from vxswitch.control.doors import Clock
+from vxswitch.control.events import Tell, nobody
 from vxswitch.control.peers import Judged, Peers
 from vxswitch.fdb import Fdb, LocalPort, Row, Table
 from vxswitch.model import Claim, Claimed, Event, LeaseState, MemberJoined, MemberLeft, Snapshot, Withdrawn, format_mac
@@ -74,7 +75,10 @@ class Mirror:
 
 
 class Reconciler:
-    """Applies events, one at a time. ``uid`` and ``epoch`` say which claims are ours."""
+    """Applies events, one at a time. ``uid`` and ``epoch`` say which claims are ours.
+
+    ``applied`` (VNI, rev) hears how far each network was applied, ``installed`` (``since``) of each row that is new.
+    """
 
     ports: KnowsPorts
 
@@ -87,6 +91,9 @@ class Reconciler:
         uid: str,
         epoch: int,
         clock: Clock,
+        tell: Tell = nobody,
+        applied: Callable[[int, int], None] = lambda vni, rev: None,
+        installed: Callable[[float], None] = lambda since: None,
     ) -> None:
         self.mirrors: dict[int, Mirror] = {}
         self.resyncs: Counter[str] = Counter()  # snapshots after the first one, by reason
@@ -96,6 +103,9 @@ class Reconciler:
         self._uid = uid
         self._epoch = epoch
         self._clock = clock
+        self._tell = tell
+        self._applied = applied
+        self._installed = installed
 
     def join(self, vni: int) -> None:
         """Events of this network will come."""
@@ -126,7 +136,7 @@ class Reconciler:
         match event:
             case Claimed(claim):
                 if not _overtaken(mirror, claim.mac, claim.rev):
-                    self._accept(mirror, table, claim)
+                    self._claimed(mirror, table, claim)
             case Withdrawn(_, mac, rev):
                 if not _overtaken(mirror, mac, rev):
                     self._withdrawn(mirror, table, mac, rev)
@@ -136,6 +146,7 @@ class Reconciler:
                 self._left(mirror, table, event.node)
             case Snapshot():
                 yield from self._snapshot(mirror, table, event)
+        self._applied(vni, event.claim.rev if isinstance(event, Claimed) else event.rev)
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -148,7 +159,14 @@ class Reconciler:
             mirror.answered.add(claim.mac)
             self._place(mirror, table, claim)
 
+    def _claimed(self, mirror: Mirror, table: Table, claim: Claim) -> None:
+        known = mirror.rows.get(claim.mac)
+        self._accept(mirror, table, claim)
+        if claim.uid != self._uid and (known is None or known.since != claim.since):
+            self._installed(claim.since)
+
     def _accept(self, mirror: Mirror, table: Table, claim: Claim, *, stale: bool = False) -> None:
+        self._tell_row(table, mirror.rows.get(claim.mac), claim)
         mirror.rows[claim.mac] = claim
         if not stale:
             mirror.rev = max(mirror.rev, claim.rev)
@@ -196,7 +214,9 @@ class Reconciler:
         table.install(claim.mac, peer, "claimed", now, node=claim.node, rev=claim.rev, flags=claim.flags, stale=stale)
 
     def _withdrawn(self, mirror: Mirror, table: Table, mac: bytes, rev: int) -> None:
-        mirror.rows.pop(mac, None)
+        known = mirror.rows.pop(mac, None)
+        if known is not None:
+            self._tell("row.withdrawn", network=table.name, mac=format_mac(mac), node=known.node, rev=rev)
         mirror.rev = max(mirror.rev, rev)
         mirror.unplaced.discard(mac)
         if table.learning == "control":
@@ -236,6 +256,43 @@ class Reconciler:
             self._place(mirror, table, claim)
         else:
             self.remove(table, mac, 0)
+
+    def mend(self, vni: int, mac: bytes) -> None:
+        """Make the table say of this MAC what the mirror says."""
+        mirror, table = self.mirrors.get(vni), self._fdb.tables.get(vni)
+        if mirror is None or table is None:
+            return
+        claim = mirror.rows.get(mac)
+        if claim is None:
+            self.remove(table, mac, 0)
+        else:
+            self._accept(mirror, table, claim)
+
+    def claim_again(self, vni: int) -> int:
+        """Claim every MAC behind our ports that is not another node's; how many."""
+        mirror, table = self.mirrors.get(vni), self._fdb.tables.get(vni)
+        if mirror is None or table is None or table.on_local is None:
+            return 0
+        ours = [mac for mac in table.rows if _local(table, mac) and self._may_claim(mirror.rows.get(mac))]
+        for mac in ours:
+            self._announcer.announce(vni, mac)
+        return len(ours)
+
+    def _may_claim(self, claim: Claim | None) -> bool:
+        return claim is None or claim.uid == self._uid
+
+    def _tell_row(self, table: Table, known: Claim | None, claim: Claim) -> None:
+        """What is new about a row for people: not that its owner claimed it again."""
+        was = known.node if known is not None else None
+        frozen, was_frozen = "frozen" in claim.flags, known is not None and "frozen" in known.flags
+        if frozen != was_frozen:
+            word = "frozen" if frozen else "thawed"
+        elif was != claim.node:
+            word = "claimed" if known is None else "moved"
+        else:
+            return
+        mac = format_mac(claim.mac)
+        self._tell(f"row.{word}", network=table.name, mac=mac, node=claim.node, was=was, rev=claim.rev)
 
     def owner_of(self, vni: int, ip: str) -> bytes | None:
         """The MAC that was claimed with this address."""
@@ -295,6 +352,7 @@ class Reconciler:
         if mirror.rev:
             self.resyncs[event.reason] += 1
             log.info("network %s read anew from the store (%s), rev %d", table.name, event.reason, event.rev)
+            self._tell("table.resync", network=table.name, reason=event.reason, rev=event.rev)
         self._compare_members(mirror, table, event)
         fresh = {claim.mac: claim for claim in event.rows if claim.uid != self._uid or claim.rev <= event.rev}
         mirror.answered.clear()

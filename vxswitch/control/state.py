@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +46,37 @@ class StateDir:
 
     def read(self, name: str) -> Any:
         """The document ``name``, None if there is none or if it was unreadable and is now moved aside."""
-        file = self._file(name)
+        content = self.read_bytes(name)
         try:
-            return json.loads(file.read_bytes())
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise VxswitchError(f"cannot read {file}: {error.strerror}") from None
+            return json.loads(content) if content is not None else None
         except ValueError as error:
             self.move_aside(name, str(error))
             return None
 
+    def read_bytes(self, name: str, limit: int | None = None) -> bytes | None:
+        """The document as it stands on disk; None if there is none, or one over ``limit`` bytes (it is moved aside)."""
+        file = self._file(name)
+        try:
+            if limit is not None and (size := file.stat().st_size) > limit:
+                self.move_aside(name, f"{size} bytes, more than {limit}")
+                return None
+            return file.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise VxswitchError(f"cannot read {file}: {error.strerror}") from None
+
     def write(self, name: str, document: Any) -> None:
+        """Replace the document ``name``, see ``write_bytes``."""
+        self.write_bytes(name, [json.dumps(document, indent=1).encode()])
+
+    def write_bytes(self, name: str, parts: Iterable[bytes]) -> None:
         """Replace the document ``name``: after a crash at any moment either the old or the new one is there."""
         file = self._file(name)
         fresh = file.with_suffix(".tmp")
         try:
             with fresh.open("wb") as out:
-                out.write(json.dumps(document, indent=1).encode())
+                out.writelines(parts)
                 out.flush()
                 os.fsync(out.fileno())
             fresh.replace(file)

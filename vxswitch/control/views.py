@@ -13,7 +13,9 @@ from typing import Any
 
 from vxswitch import __version__
 from vxswitch.control.announcer import Announcer
+from vxswitch.control.convergence import Convergence
 from vxswitch.control.doors import Clock, DataPlane
+from vxswitch.control.events import Events
 from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
@@ -45,6 +47,8 @@ class Rooms:
     announcer: Announcer
     reconciler: Reconciler
     vteps: VtepWatch
+    events: Events
+    convergence: Convergence
     clock: Clock
 
 
@@ -118,6 +122,8 @@ class Views:
             "store_poisoned": counts.poisoned,
             "store_connects": counts.connects,
             "store_beats": counts.beats,
+            "convergence": rooms.convergence.view(),
+            "monitors": rooms.events.listeners,
         }
 
     async def fdb(self, tables: Iterable[Table]) -> list[dict[str, Any]]:
@@ -127,13 +133,14 @@ class Views:
         for table in tables:
             for row in list(table.rows.values()):
                 if row.hop is not None:
-                    shown.append(self._row(table, row, now))
+                    shown.append(self.row(table, row, now))
                 if len(shown) % _SLICE == 0:
                     await asyncio.sleep(0)
             shown += [_flood_row(table, peer) for peer in table.flood]
         return shown
 
-    def _row(self, table: Table, row: Row, now: float) -> dict[str, Any]:
+    def row(self, table: Table, row: Row, now: float) -> dict[str, Any]:
+        """One row of ``vxswitch fdb``."""
         hop, source = row.hop, _source(row)
         remote = hop.vtep if isinstance(hop, Peer) else None
         return {

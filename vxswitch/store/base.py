@@ -31,13 +31,17 @@ Evidence = Literal["attach", "garp", "na", "rarp", "frame"]
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """What ``vxswitch status`` shows of the store. ``url`` has no password in it; times in seconds, rtt in ms."""
+    """What ``vxswitch status`` shows of the store. ``url`` has no password in it; times in seconds, rtt in ms.
+
+    ``offset``: the store's clock less ours as the last heartbeat found it, seconds; None: not known.
+    """
 
     url: str
     state: StoreState
     reason: str | None
     since: float
     rtt_ms: float | None
+    offset: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,10 @@ class Store(Protocol):
 
     def mirror_digest(self, vni: int) -> VniDigest | None:
         """What this node has read of it, from memory; None while there is nothing to compare."""
+        ...
+
+    async def resync(self, vni: int) -> None:
+        """Read a joined VNI anew, though nothing seems to be wrong with it: a Snapshot follows, reason ``asked``."""
         ...
 
     def applied(self, vni: int, rev: int) -> None:

@@ -200,6 +200,10 @@ class ClusterStore:
         bucket = self._buckets.get(bucket_of(vni))
         return None if bucket is None else bucket.mirror_digest(vni)
 
+    async def resync(self, vni: int) -> None:
+        """See base.py."""
+        await (await self._of(vni)).resync(vni)
+
     def applied(self, vni: int, rev: int) -> None:
         """See base.py."""
         bucket = self._buckets.get(bucket_of(vni))

@@ -34,7 +34,7 @@ class MemoryStore:
         self._clock = clock or (lambda: hub.now)
         self._beating = beating
         self._counts = StoreCounts()
-        self._status = StoreStatus("memory:", "down", "not started", hub.clock.wall(), None)
+        self._status = StoreStatus("memory:", "down", "not started", hub.clock.wall(), None, 0.0)
         self._node = NodeRecord("", "", 0, ())
         self._reassert: Callable[[int], Iterable[LocalMac]] = lambda vni: ()
         self._heard: Callable[[str], bool] = deaf
@@ -196,6 +196,12 @@ class MemoryStore:
         """See base.py."""
         mirror = self._mirrors.get(vni)
         return mirror.summary if mirror is not None and mirror.loaded else None
+
+    async def resync(self, vni: int) -> None:
+        """See base.py."""
+        self._server()
+        if (mirror := self._mirrors.get(vni)) is not None:
+            self._snapshot(mirror, "asked")
 
     def applied(self, vni: int, rev: int) -> None:
         """See base.py."""

@@ -190,6 +190,10 @@ class RedisStore:
         mirror = self._state.mirrors.get(vni)
         return mirror.summary if mirror is not None and mirror.loaded else None
 
+    async def resync(self, vni: int) -> None:
+        """See base.py."""
+        await (await self._ready()).resync(vni)
+
     def applied(self, vni: int, rev: int) -> None:
         """See base.py."""
         self._state.note_applied(vni, rev)

@@ -95,6 +95,11 @@ class Session:
         if self.registered:
             self._asserter.add_groups(vni)
 
+    async def resync(self, vni: int) -> None:
+        """Have the reader take a snapshot of this VNI now."""
+        self._reader.want(vni, "asked")
+        await self._reader.wake(self.command)
+
     async def lapse(self) -> None:
         """Take the lease back, so that peers suspend us at once; no beat follows."""
         self._lapsed = True
@@ -181,9 +186,9 @@ class Session:
         marks = [(mirror.gen, mirror.rev) for mirror in mirrors]
         sent = state.clock.monotonic()
         state.lease.asks()
-        status, detail, left, lapsed, verdicts = await self._send_beat(names, mirrors, told, sent)
+        status, detail, left, lapsed, verdicts, time = await self._send_beat(names, mirrors, told, sent)
         now = state.clock.monotonic()
-        state.set_rtt(now - sent)
+        state.set_rtt(now - sent, time / 1000)
         self._turn += 1
         self._note_leases(names, left, lapsed, sent)
         was_registered = self.registered

@@ -61,9 +61,10 @@ class State:
         log.log(level, "store %s is %s%s", self.status.url, state, f": {reason}" if reason else "")
         self.status = replace(self.status, state=state, reason=reason, since=self.clock.wall())
 
-    def set_rtt(self, seconds: float) -> None:
-        """The time that the last heartbeat took."""
-        self.status = replace(self.status, rtt_ms=round(seconds * 1000, 3))
+    def set_rtt(self, seconds: float, time: float) -> None:
+        """What the last heartbeat took, and the store's time in the middle of that (seconds since 1970)."""
+        offset = time - (self.clock.wall() - seconds / 2)
+        self.status = replace(self.status, rtt_ms=round(seconds * 1000, 3), offset=offset)
 
     def poisoned(self, what: object) -> None:
         """Count a value that makes no sense; it is ignored."""

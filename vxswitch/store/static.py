@@ -111,6 +111,9 @@ class StaticStore:
         """None: there is nothing to compare."""
         return None
 
+    async def resync(self, vni: int) -> None:
+        """There is nothing to read."""
+
     def applied(self, vni: int, rev: int) -> None:
         """Nobody to tell."""
 

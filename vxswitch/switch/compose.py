@@ -18,6 +18,8 @@ from vxswitch.config import Config
 from vxswitch.control.addresses import Addresses
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.attaching import Attaching
+from vxswitch.control.convergence import Convergence
+from vxswitch.control.events import Events
 from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
@@ -25,8 +27,11 @@ from vxswitch.control.ports import Ports
 from vxswitch.control.prober import Prober
 from vxswitch.control.reconciler import Reconciler
 from vxswitch.control.state import StateDir
+from vxswitch.control.tables import Tables
 from vxswitch.control.views import Rooms
+from vxswitch.control.vouching import Vouching
 from vxswitch.control.vteps import VtepWatch
+from vxswitch.control.watching import StateWatch
 from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, LocalPort
@@ -34,6 +39,7 @@ from vxswitch.model import NodeRecord
 from vxswitch.store.base import Store
 from vxswitch.store.open import open_store
 from vxswitch.store.redis_connect import TlsSettings
+from vxswitch.store.rules import Rules
 from vxswitch.switch.door import OwnVteps
 from vxswitch.switch.kernel import KernelTaps
 from vxswitch.wire.probe import Identity, node_of
@@ -42,6 +48,7 @@ from vxswitch.workers.messages import Begin
 from vxswitch.workers.shared import SharedPlane
 
 clock = time.monotonic
+wall = time.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Built:
 
     rooms: Rooms
     attaching: Attaching
+    tables: Tables
+    state_watch: StateWatch
 
 
 def make_plane(
@@ -127,10 +136,11 @@ def make_store(config: Config) -> Store:
 def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: Store) -> Built:
     """Everything that control consists of."""
     node = NodeRecord(config.node.name, state.uid, state.epoch, own.vteps, __version__)
-    fdb = plane.fdb
-    peers = Peers(fdb, uid=state.uid, own=own.vteps, grace=config.timers.grace, clock=clock)
+    fdb, events = plane.fdb, Events(wall)
+    convergence = Convergence(wall, lambda: store.status().offset)
+    peers = Peers(fdb, uid=state.uid, own=own.vteps, grace=config.timers.grace, clock=clock, tell=events.tell)
     announcer = Announcer(fdb, store, clock=clock)
-    reconciler = Reconciler(fdb, peers, announcer, uid=state.uid, epoch=state.epoch, clock=clock)
+    reconciler = _make_reconciler(state, store, peers, announcer, events, convergence)
     networks = Networks(
         fdb,
         store,
@@ -144,7 +154,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
         stats=plane.stats,
     )
     joining = Joining(networks, store, peers)
-    attaching, ports = _make_ports(config, state, plane, store, networks, joining, announcer)
+    attaching, ports = _make_ports(config, state, plane, store, networks, joining, announcer, events)
     prober = Prober(
         fdb,
         plane,
@@ -171,9 +181,37 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
         announcer=announcer,
         reconciler=reconciler,
         vteps=VtepWatch(plane, own.vteps),
+        events=events,
+        convergence=convergence,
         clock=clock,
     )
-    return Built(rooms, attaching)
+    return Built(rooms, attaching, _make_tables(config, state, rooms), StateWatch(store, ports, events.tell))
+
+
+def _make_reconciler(
+    state: StateDir, store: Store, peers: Peers, announcer: Announcer, events: Events, convergence: Convergence
+) -> Reconciler:
+    """Who applies the store's events, and who is told of that."""
+    reconciler = Reconciler(
+        peers.fdb,
+        peers,
+        announcer,
+        uid=state.uid,
+        epoch=state.epoch,
+        clock=clock,
+        tell=events.tell,
+        applied=store.applied,
+        installed=convergence.installed,
+    )
+    announcer.put_back = reconciler.put_back
+    return reconciler
+
+
+def _make_tables(config: Config, state: StateDir, rooms: Rooms) -> Tables:
+    """What the others have, on disk."""
+    vouching = Vouching(clock, Rules(lease=config.timers.lease).come_back)
+    identity = {"cluster": config.node.cluster, "uid": state.uid}
+    return Tables(state, rooms.fdb, rooms.reconciler, rooms.peers, vouching, **identity)
 
 
 def _make_ports(
@@ -184,6 +222,7 @@ def _make_ports(
     networks: Networks,
     joining: Joining,
     announcer: Announcer,
+    events: Events,
 ) -> tuple[Attaching, Ports]:
     """Ports, and the requests that make and remove them."""
     identity, taps = (config.node.cluster, config.node.name), KernelTaps()
@@ -199,5 +238,6 @@ def _make_ports(
         max_macs=config.fdb.max_macs,
         clock=clock,
         release=announcer.release,
+        tell=events.tell,
     )
     return Attaching(ports, networks, joining, addresses, taps, identity=identity), ports

@@ -72,8 +72,13 @@ class Switch:
     @property
     def rooms(self) -> Rooms:
         """The rooms, once they are built."""
+        return self.built.rooms
+
+    @property
+    def built(self) -> Built:
+        """All that was built, once it is."""
         assert self._built is not None
-        return self._built.rooms
+        return self._built
 
     async def run(self) -> int:
         """Start, serve, end."""
@@ -148,7 +153,7 @@ class Switch:
 
     async def _join(self, stack: AsyncExitStack, store: Store) -> None:
         """The store begins, networks and ports come up."""
-        rooms, config = self.rooms, self.config
+        rooms, config, tables = self.rooms, self.config, self.built.tables
         stack.push_async_callback(self._close_store, store)
         await store.start(rooms.node, rooms.announcer.reassert, rooms.peers.heard)
         stack.push_async_callback(self.tasks.stop)
@@ -156,11 +161,18 @@ class Switch:
         self.tasks.start("claims", rooms.announcer.run)
         stack.callback(self._undo_unless_up)
         rooms.ports.load()
-        own_store = config.store.scheme == "embedded"
-        await rooms.networks.start(config.joined, config.underlay.peers, STORE_PATIENCE, insist=own_store)
+        tables.load()
+        own_store, vni_of = config.store.scheme == "embedded", tables.vni_of
+        await rooms.networks.start(
+            config.joined, config.underlay.peers, STORE_PATIENCE, insist=own_store, remembered=vni_of
+        )
+        if store.status().state in ("down", "degraded"):
+            await tables.restore()
         await rooms.ports.started()
         self.tasks.start("networks", rooms.networks.run)
         self.tasks.every(rooms.prober.pause, "probes", rooms.prober.tick)
+        if rooms.networks.recorded:
+            self.tasks.start("tables", self._save_tables)
         self.tasks.start("reload", self._reload_on_hangup)
         self.tasks.every(lambda: HOUSEKEEPING, "housekeeping", self._housekeeping)
         self.tasks.every(lambda: max(_AGE_PAUSE, self.config.fdb.age / _AGE_SLICES), "ageing", self._age)
@@ -193,14 +205,23 @@ class Switch:
         """The store's events, one by one; one that cannot be understood must not hold up the others."""
         async for event in self.rooms.store.events():
             try:
-                for _ in self.rooms.reconciler.steps(event):
+                for _ in self.rooms.reconciler.steps(self.built.tables.vouching.through(event)):
                     await asyncio.sleep(0)  # frames first
             except Exception:
                 log.exception("event of the store ignored: %.200r", event)
 
+    async def _save_tables(self) -> None:
+        """Write what the others have to disk, now and then, for a start without the store."""
+        while True:
+            await asyncio.sleep(self.config.timers.save)
+            await self.built.tables.save()
+
     def _housekeeping(self) -> None:
         rooms = self.rooms
         rooms.plane.poll(clock())
+        self.built.state_watch.look()
+        for event in self.built.tables.vouching.give_up():
+            rooms.reconciler.apply(event)
         self._ticks += 1
         if self._ticks % _WATCH_EVERY == 0:
             rooms.vteps.check()
@@ -252,5 +273,7 @@ class Switch:
     async def _close_store(self, store: Store) -> None:
         for table in self.rooms.fdb.tables.values():
             table.on_local = None  # our rows stay in the store: what the ports do from here on is not announced
+        if self._up.is_set() and self.rooms.networks.recorded:
+            await self.built.tables.save()
         await self.rooms.ports.finished()
         await store.close(leave=True)

@@ -3,7 +3,7 @@
 -- ARGV[4] vteps, [5] version, [6] lease ms, then four lists, each after its length: names to ask about; names that have
 -- no lease and are heard; gen, rev, digest of each VNI to compare; gen and rev of each VNI whose rev is told.
 -- Returns {status, epoch or detail, ms left of each name (-1: none), names whose lease ran out lately, verdict of
--- each VNI}.
+-- each VNI, the time in ms since 1970}.
 local PRUNE_MS = 86400000
 
 local function register()
@@ -65,4 +65,4 @@ local left = ask(names, 8)
 if status == 'renewed' then hear(heard, 9 + names) end
 local lapsed = redis.call('ZREVRANGEBYSCORE', LEASE, integer(NOW), integer(NOW - 10 * ARGV[6]), 'LIMIT', 0, 256)
 if status == 'renewed' then tell(told, 4 + 2 * compared, 11 + names + heard + 3 * compared) end
-return {status, detail, left, lapsed, compare_all(compared, 4, 10 + names + heard)}
+return {status, detail, left, lapsed, compare_all(compared, 4, 10 + names + heard), NOW}
