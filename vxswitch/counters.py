@@ -5,7 +5,7 @@ A verdict is a ``Drop`` value as an int; 0 (``ALIVE``) means that the frame goes
 Counts are of wire frames: a super-frame of 43 segments that dies counts 43.
 The conservation law over a whole switch, a property test:
 
-    offered + copies == delivered + held + sum(drops)
+    offered + copies + originated == delivered + absorbed + held + sum(drops)
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Drop(IntEnum):
     UNKNOWN_SPI = 37
     PLAINTEXT = 38
     NO_SESSION = 39
+    NO_LISTENERS = 40
 
     @property
     def label(self) -> str:
@@ -104,6 +105,7 @@ EXPLAIN: dict[Drop, str] = {
     Drop.UNKNOWN_SPI: "an encrypted datagram for a session that does not exist",
     Drop.PLAINTEXT: "clear text for an encrypted network",
     Drop.NO_SESSION: "no session key with the peer of an encrypted network",
+    Drop.NO_LISTENERS: "a multicast frame of a group that nobody else has joined",
 }
 
 N_REASONS = max(Drop) + 1
@@ -135,9 +137,13 @@ class Stats:
     """Plain integer slots of one switch that are not drops."""
 
     __slots__ = (
+        "absorbed",
         "copies",
         "fdb_evicted",
         "fdb_refused",
+        "groups_malformed",
+        "groups_refused",
+        "originated",
         "probes_answered",
         "probes_heard",
         "probes_refused",
@@ -146,12 +152,16 @@ class Stats:
 
     def __init__(self) -> None:
         self.copies = 0  # flooding: hops beyond the first
+        self.absorbed = 0  # frames that were meant for the switch itself, or for nobody else
+        self.originated = 0  # frames that the switch itself has made
         self.fdb_refused = 0  # MACs not learned because a table or a port's share was full
         self.fdb_evicted = 0  # learned rows that made room for another port's
         self.probes_sent = 0  # probes are no frames: they stand in no other count
         self.probes_heard = 0  # answers to them
         self.probes_answered = 0  # probes of others
         self.probes_refused = 0  # probes of strangers or too many of them, and answers that nobody asked for
+        self.groups_refused = 0  # multicast groups not kept because a port's or network's share was full
+        self.groups_malformed = 0  # IGMP and MLD messages that make no sense
 
     def as_dict(self) -> dict[str, int]:
         """All of them by name."""

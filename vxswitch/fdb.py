@@ -18,10 +18,13 @@ refuses to learn. Forwarding is never refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from vxswitch.counters import Counts, Stats
 from vxswitch.model import Antispoof, Learning, Unknown, Vtep
+
+if TYPE_CHECKING:
+    from vxswitch.groups import GroupTable
 
 Source = Literal["static", "claimed", "learned"]
 VlanPolicy = Literal["strip", "carry"]
@@ -106,6 +109,10 @@ class Watcher(Protocol):
         """The row of this MAC is new, has moved or changed, or is gone."""
         ...
 
+    def groups(self, table: Table, group: bytes) -> None:
+        """Who listens to this multicast group has changed; empty: who gets all, or whether groups are known at all."""
+        ...
+
     def gone(self, table: Table) -> None:
         """The network is no more."""
         ...
@@ -145,6 +152,7 @@ class Table:
         self.learned: dict[Hop, dict[bytes, Row]] = {}
         self.on_local: Callable[[Table, Row, bool], None] | None = None  # (table, row, appeared)
         self.watcher: Watcher | None = None
+        self.groups: GroupTable | None = None  # None: all multicast is flooded
         self._sweep: list[bytes] = []  # what is left of this pass of ``age``
         self._slice = 0
 
@@ -243,6 +251,12 @@ class Table:
         self.suspended = suspended
         self.senders = senders
         self.changed()
+
+    def set_groups(self, groups: GroupTable | None) -> None:
+        """Send multicast to its listeners from now on, or to everybody."""
+        self.groups = groups
+        if self.watcher is not None:
+            self.watcher.groups(self, b"")
 
     def changed(self) -> None:
         """Policy, ports or peers changed: cached decisions are void."""

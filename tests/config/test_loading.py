@@ -62,6 +62,17 @@ def test_every_default_of_the_interface():
         "timers": {"lease": 3.0, "beat": 1.0, "grace": 60.0, "probe": 0.3, "save": 5.0},
         "fdb": {"age": 300.0, "max_macs": 16384},
         "limits": {"bum_pps": 1000, "bum_burst": 2000, "port_macs": 64},
+        "mcast": {
+            "snooping": "auto",
+            "querier": "auto",
+            "query_interval": 125.0,
+            "response": 10.0,
+            "robustness": 2,
+            "last_member": 1.0,
+            "fast_leave": True,
+            "port_groups": 256,
+            "network_groups": 1000,
+        },
         "crypto": {"key_file": None},
         "networks": {
             "host_port": True,
@@ -184,6 +195,12 @@ RICH = {
 }
 
 
+def test_hosts_must_have_answered_before_they_are_asked_again():
+    with pytest.raises(UsageError, match=r"mcast\.response = 10: want at most mcast\.query_interval = 5"):
+        loaded(set=("mcast.query_interval=5",))
+    assert loaded(set=("mcast.query_interval=5", "mcast.response=5")).mcast.membership == 15.0
+
+
 def test_what_check_prints_is_a_file_that_means_the_same(tmp_path):
     config = loaded(**RICH)
     path = tmp_path / "effective.toml"
@@ -209,13 +226,14 @@ class TestReload:
         config = loaded(config=path, store="redis://h")
         toml(
             "[networks]\nunknown='drop'\n[networks.blue]\nvni=7\n[underlay]\npeers=['10.0.0.2']\n"
-            "[limits]\nbum_pps=5\n[log]\nlevel='debug'\n[timers]\nlease=9\n"
+            "[limits]\nbum_pps=5\n[mcast]\nquerier='off'\n[log]\nlevel='debug'\n[timers]\nlease=9\n"
         )
         new, refused = reload(config, {})
         assert refused == []
         assert new.joined[0].vni == 7 and new.joined[0].unknown == "drop"
         assert new.underlay.peers == (Vtep("10.0.0.2"),)
         assert (new.limits.bum_pps, new.log.level, new.timers.lease) == (5, "debug", 9.0)
+        assert new.mcast.querier == "off"
 
     def test_anything_else_is_named_and_left_as_it_was(self, toml):
         path = toml("")
@@ -264,7 +282,7 @@ class TestReload:
 
 
 def test_the_sections_of_the_interface():
-    named = ["node", "underlay", "store", "timers", "fdb", "limits", "crypto", "networks", "log", "metrics"]
+    named = ["node", "underlay", "store", "timers", "fdb", "limits", "mcast", "crypto", "networks", "log", "metrics"]
     assert list(SECTIONS) == named == list(loaded().effective())
     assert list(tomllib.loads(render(loaded().effective()))) == named
 

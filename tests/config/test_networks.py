@@ -37,6 +37,13 @@ def test_a_network_takes_what_it_does_not_say_from_the_defaults():
     assert (red.mtu, red.antispoof, red.unknown) == (None, "off", "flood")
 
 
+def test_a_network_snoops_as_the_section_mcast_says_unless_it_has_a_word_of_its_own():
+    _, (blue, red) = networks("networks.red.snooping=off", "networks.red.querier=off", named=("blue=1", "red=2"))
+    assert (blue.snooping, blue.querier, red.snooping, red.querier) == (None, None, "off", "off")
+    with pytest.raises(UsageError, match=r'networks\.a\.snooping = \'maybe\'.*want "auto" or "on" or "off"'):
+        networks("networks.a.snooping=maybe", named=("a=1",))
+
+
 def test_a_network_s_own_keys():
     _, (blue,) = networks(
         "networks.blue.vni=7",

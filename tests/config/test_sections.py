@@ -11,7 +11,7 @@ from vxswitch.model import NetworkRecord, Vtep
 
 def test_every_section_is_frozen_and_refuses_unknown_fields():
     sections = Section.__subclasses__()
-    assert len(sections) == 11
+    assert len(sections) == 12
     for section in sections:
         assert section.__struct_config__.frozen and section.__struct_config__.forbid_unknown_fields
         assert keys_of(section)

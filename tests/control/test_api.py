@@ -135,6 +135,14 @@ async def test_every_document_is_served(served: Served) -> None:
     assert "vxswitch_info" in await served.ask(served.client.text, "/metrics")
 
 
+async def test_who_listens_to_which_group(served: Served) -> None:
+    served.node.groups.tick()
+    groups = [row["group"] for row in await served.get("mcast", network="red")]
+    assert groups == ["0.0.0.0", "::"] and len(await served.get("mcast")) == 2
+    with pytest.raises(NotFoundError, match="blue"):
+        await served.get("mcast", network="blue")
+
+
 async def test_networks_can_be_listed_shown_created_and_removed(served: Served) -> None:
     made = await served.post("networks", name="blue", vni=200, subnets=["10.2.0.0/24"], may_exist=False)
     assert (made["name"], made["vni"], made["state"], made["settled"]) == ("blue", 200, "up", True)

@@ -150,6 +150,15 @@ async def test_trace_finds_ends_by_address_and_builds_their_packet(world: World)
     assert port is one.plane.ports["red/c1/eth0"]
 
 
+async def test_trace_to_a_group(world: World) -> None:
+    node = await world.node()
+    await node.start("red=100")
+    await node.attach("red", mac="02:00:00:00:00:07", ips=["10.1.0.7/24"])
+    Commands(node.rooms).trace(Trace(network="red", src="10.1.0.7", dst="239.129.2.3", proto="udp", dport=53))
+    _, _, dst, frame, _ = node.plane.traced[0]
+    assert dst.hex(":") == "01:00:5e:01:02:03" == frame[:6].hex(":") and frame[30:34] == bytes((239, 129, 2, 3))
+
+
 async def test_trace_by_mac_uses_the_addresses_that_are_known(world: World) -> None:
     node, wanted = await node_with_peer(world)
     await node.attach("red", ips=["fd00::7/64", "10.1.0.7/24"], mac="02:00:00:00:00:07")

@@ -8,6 +8,7 @@ from vxswitch.control.heard import Heard
 from vxswitch.control.metrics import Metrics
 from vxswitch.control.views import Views
 from vxswitch.counters import Drop
+from vxswitch.wire.multicast import JOINED, REPORT, Message
 from vxswitch.wire.probe import Identity
 
 
@@ -21,6 +22,10 @@ async def test_prometheus_can_read_it_and_names_are_as_promised(world: World) ->
     heard.asked(1, 10.0)
     heard.answered(1, Identity(1, 2), 10.004)
     one.plane.stats.probes_sent = 2
+    one.groups.tick()
+    known = one.fdb.tables[100].groups
+    assert known is not None
+    known.hear(one.plane.ports["red/c1/eth0"], Message(REPORT, 4, records=((bytes((239, 1, 2, 3)), JOINED),)))
     one.plane.ports["red/c1/eth0"].counts.by_reason[Drop.STORM] = 3
     rooms = one.rooms
     text = Metrics(rooms, Views(rooms)).text().decode()
@@ -35,6 +40,8 @@ async def test_prometheus_can_read_it_and_names_are_as_promised(world: World) ->
     assert samples["vxswitch_frames_total", ("direction", "in")] == 7
     assert samples["vxswitch_fdb_rows", ("network", "red")] == 3
     assert samples["vxswitch_flood_vteps", ("network", "red")] == 1
+    assert samples["vxswitch_mcast_groups", ("network", "red")] == 1
+    assert samples[("vxswitch_mcast_malformed_total",)] == samples[("vxswitch_absorbed_frames_total",)] == 0
     assert samples["vxswitch_store_state", ("state", "up")] == 1
     assert samples["vxswitch_networks", ("state", "up")] == 1
     peer = ("node", "n2"), ("vtep", "192.0.2.2:4789")

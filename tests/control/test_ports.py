@@ -266,3 +266,17 @@ async def test_descriptors_are_closed_when_the_data_plane_refuses(world: World) 
         await node.attach("red")
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     assert "red/c1/eth0" not in node.ports.entries
+
+
+async def test_one_station_uses_a_containers_port_unless_any_source_may(world: World) -> None:
+    node = await world.node()
+    await node.start("red=100", {"name": "blue", "vni": 200, "antispoof": "off"})
+    for network in ("red", "blue"):
+        await node.attach(network, netns=f"in-{network}")
+    single = {port.id: node.ports.single(port) for port in node.plane.ports.values()}
+    assert single == {
+        "red/vx-red": False,
+        "red/in-red/eth0": True,
+        "blue/vx-blue": False,
+        "blue/in-blue/eth0": False,
+    }

@@ -16,6 +16,7 @@ from vxswitch.control.attaching import Attaching
 from vxswitch.control.convergence import Convergence
 from vxswitch.control.doors import Opened, Place
 from vxswitch.control.events import Events
+from vxswitch.control.groups import Groups
 from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
@@ -75,6 +76,7 @@ class FakePlane:
         self.fds: dict[str, int] = {}
         self.probes: list[tuple[Peer, int, bytes]] = []
         self.probe_verdict: Callable[[int], int] = lambda size: 0
+        self.said: list[tuple[str, bytes]] = []
         self.closed = False
 
     def set_vteps(self, vteps: Sequence[Vtep]) -> None:
@@ -96,6 +98,9 @@ class FakePlane:
 
     def update_port(self, port: LocalPort, spec: PortSpec) -> None:
         self.specs[port.id] = spec
+
+    def say(self, port: LocalPort, frame: bytes) -> None:
+        self.said.append((port.id, frame))
 
     def poll(self, now: float) -> None:
         pass
@@ -275,6 +280,10 @@ class Node:
         )
         self.announcer.ports = self.networks.follower = self.reconciler.ports = self.ports
         self.announcer.put_back, self.announcer.fall_back = self.reconciler.put_back, self.reconciler.fall_back
+        self.groups = Groups(
+            self.networks, self.store, self.plane, settings=config.Mcast(), single=self.ports.single, clock=clock
+        )
+        self.reconciler.groups = self.groups
         self.attaching = Attaching(
             self.ports, self.networks, self.joining, self.addresses, self.taps, identity=("test", name)
         )
@@ -294,6 +303,7 @@ class Node:
             ports=self.ports,
             announcer=self.announcer,
             reconciler=self.reconciler,
+            groups=self.groups,
             vteps=VtepWatch(self.plane, self.record.vteps),
             events=self.events,
             convergence=self.convergence,

@@ -237,9 +237,10 @@ class Host:
         return busy
 
     def check_law(self) -> None:
-        """offered + copies == delivered + sum(drops), with what left counted by whoever got it."""
-        dropped = sum(self.drops().values())
-        assert self.offered() + self.stats.copies == self.delivered() + dropped, self.drops()
+        """The law of ``counters``, with what left counted by whoever got it."""
+        dropped, stats = sum(self.drops().values()), self.stats
+        came = self.offered() + stats.copies + stats.originated
+        assert came == self.delivered() + stats.absorbed + dropped, (self.drops(), stats.as_dict())
 
 
 class Fabric:

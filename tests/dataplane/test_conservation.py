@@ -1,4 +1,4 @@
-"""The conservation law over whole fabrics: offered + copies == delivered + sum(drops), exactly, at every host.
+"""The conservation law of ``counters`` over whole fabrics, exactly, at every host.
 
 Offered and delivered are counted a second time outside the switch: by what was put into the ports and onto the wire,
 and by what came out of them.

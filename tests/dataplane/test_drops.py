@@ -18,6 +18,7 @@ from tests.dataplane.frames import (
     udp,
     vxlan,
 )
+from tests.dataplane.groups import snooped
 from tests.dataplane.losing import BULK, DATA, SCENARIOS, TO_A, A, B, Scenario, arrives, loses
 from vxswitch.counters import Drop
 
@@ -133,6 +134,15 @@ def unknown_unicast_from_the_underlay(duo: Duo) -> Host:
 def nobody_here(duo: Duo) -> Host:
     duo.ta.remove_port(duo.pa)
     return arrives(duo, vxlan(VNI, ethernet(BROADCAST, mac(9), 0x1234, DATA)))
+
+
+@loses(Drop.NO_LISTENERS, 2)
+def nobody_listens(duo: Duo) -> Host:
+    snooped(duo.ta)
+    frame = ethernet(bytes.fromhex("01005e010203"), mac(9), IP4, udp("10.0.0.9", "239.1.2.3", 5, 6, DATA))
+    duo.ta.set_peers((), 0, duo.ta.senders)
+    duo.pa.send(ethernet(bytes.fromhex("01005e010203"), mac(1), IP4, udp("10.0.0.1", "239.1.2.3", 5, 6, DATA)))
+    return arrives(duo, vxlan(VNI, frame))
 
 
 # -- to a port ------------------------------------------------------------------------------------------------------

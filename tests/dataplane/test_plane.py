@@ -89,7 +89,9 @@ class Node:
         self.plane.poll(self.now)
         offered, delivered = self.plane.frames()
         drops = self.plane.drops()
-        assert offered + self.plane.stats.copies == delivered + sum(drops.values()), drops
+        stats = self.plane.stats
+        came = offered + stats.copies + stats.originated
+        assert came == delivered + stats.absorbed + sum(drops.values()), drops
         assert self.bugs == []
 
     def close(self) -> None:
@@ -148,6 +150,18 @@ def test_frames_cross_and_are_counted_once(nodes: tuple[Loop, Node, Node]) -> No
     until(lambda: loop.turn() == 0 and pb.tx_frames == 21, "20 segments")
     assert (pa.rx_frames, pa.tx_frames, pb.rx_frames) == (21, 1, 1)
     assert a.plane.frames() == (22, 22) and b.plane.frames() == (22, 22)
+
+
+def test_what_the_switch_itself_says_is_counted_as_its_own(nodes: tuple[Loop, Node, Node]) -> None:
+    loop, a, _ = nodes
+    port, container = a.attach(1)
+    said = ethernet(BROADCAST, mac(9), ARP, bytes(46))
+    a.plane.say(port, said)
+    assert receive(loop, container, 1) == [plain(said)]
+    assert (a.plane.stats.originated, port.tx_frames, port.tx_bytes) == (1, 1, len(said))
+    a.plane.remove_port(port)
+    a.plane.say(port, said)
+    assert a.plane.stats.originated == 1
 
 
 def test_a_port_that_goes_leaves_its_counts_and_none_of_its_rows(nodes: tuple[Loop, Node, Node]) -> None:

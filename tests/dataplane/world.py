@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.dataplane import groups
 from tests.dataplane.fabric import CablePort, Fabric, Host
 from tests.dataplane.frames import (
     ARP,
@@ -88,7 +89,7 @@ class World:
 
     def frame(self) -> bytes:
         """``[vnet][frame]``: good, odd or malformed; ``wire_count`` is right for all of them."""
-        kind = self.random.randrange(10)
+        kind = self.random.randrange(11)
         dst = self.random.choice(GROUPS) if self.random.random() < 0.2 else mac(self.random.randrange(MACS))
         src = (
             mac(self.random.randrange(MACS))
@@ -110,6 +111,8 @@ class World:
             bulk = make(*ends, sport, 2, self.random.randbytes(self.random.choice((700, 2800, 20_000))))
             gso = self.random.choice((700, 1300, 1372, 1399, 8000))
             return super_frame(ethernet(dst, src, ethertype, bulk), *ends, gso)
+        if kind == 10:
+            return groups.random_frame(self.random, src)
         return self.odd(kind, dst, src, packet)
 
     def odd(self, kind: int, dst: bytes, src: bytes, packet: bytes) -> bytes:
@@ -149,7 +152,7 @@ class World:
     def change(self) -> None:
         table = self.random.choice([t for h in self.fabric.hosts for t in h.fdb.tables.values()])
         host = next(h for h in self.fabric.hosts if table in h.fdb.tables.values())
-        self.random.choice((self.row, self.policy, self.ports, self.state))(host, table)
+        self.random.choice((self.row, self.policy, self.ports, self.state, self.groups))(host, table)
 
     def row(self, host: Host, table: Table) -> None:
         address = mac(self.random.randrange(MACS))
@@ -176,6 +179,15 @@ class World:
             table.remove_port(port)
         else:
             self.add_port(host, table.vni)
+
+    def groups(self, host: Host, table: Table) -> None:
+        """Its listeners are others now, or nobody knows them."""
+        if table.groups is None:
+            groups.snooped(table)
+        elif self.random.random() < 0.2:
+            table.set_groups(None)
+        else:
+            groups.change(self.random, table.groups)
 
     def state(self, host: Host, table: Table) -> None:
         for port in host.ports:

@@ -81,11 +81,11 @@ def flooding(lab: Lab, *args: str) -> World:
 
 
 def conserved(switch: SwitchProcess) -> bool:
-    """offered + copies == delivered + drops, which also says that no count is on its way."""
+    """The law of ``counters``, which also says that no count is on its way."""
     status, stats = switch.vx("status", "--json"), switch.vx("stats", "--json")
     drops = sum(switch.vx("drops", "--json").values())
     return bool(
-        stats["frames_in"] + stats["copies"] == stats["frames_out"] + drops
+        stats["frames_in"] + stats["copies"] + stats["originated"] == stats["frames_out"] + stats["absorbed"] + drops
         and status["frames"] == {"in": stats["frames_in"], "out": stats["frames_out"]}
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.model import PortSpec, Vtep
+from vxswitch.wire.multicast import JOINED, LEFT, QUERY, REPORT, Message
 from vxswitch.wire.probe import ANSWER, Identity, Probe
 from vxswitch.workers.feed import ROWS
 from vxswitch.workers.link import BUFFER
@@ -15,10 +16,14 @@ from vxswitch.workers.messages import (
     Answered,
     Begin,
     Counted,
+    FamilyState,
+    Groups,
+    GroupState,
     Learned,
     NetworkGone,
     NetworkState,
     OpenDoor,
+    Overheard,
     PeerState,
     PortCounts,
     PortGone,
@@ -53,6 +58,8 @@ TO_WORKER = [
     UpdatePort(7, SPEC),
     RemovePort(7),
     Rows(100, [RowState(MAC), RowState(MAC, 7, None, "static", True, None, ("sticky",))]),
+    Groups(100, True, ["n1"], [FamilyState(6, [7], ["n1"], [], False)], [GroupState(b"\xef\1\2\3", [7], ["n1"])]),
+    Groups(100, False, [], [], []),
 ]
 TO_MAIN = [
     Up(),
@@ -61,6 +68,8 @@ TO_MAIN = [
     PortGone(7),
     Answered("2001:db8::1", Probe(ANSWER, 1472, 2**64 - 1, 2**32 - 1, Identity(2**64 - 1, 0)), 1.25),
     Unreachable("192.0.2.1"),
+    Overheard(100, 7, None, Message(REPORT, 4, records=((b"\xef\1\2\3", JOINED), (b"\xef\1\2\4", LEFT)))),
+    Overheard(100, None, ("192.0.2.1", 4789), Message(QUERY, 6, b"", 0.5, True)),
     Counted(1, 2, 3, {4: 4}, {5: 6}, 7, 8, {}, [PortCounts(7, 1, 2, 3, 4, "down", {33: 1})]),
 ]
 

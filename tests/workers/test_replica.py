@@ -9,15 +9,27 @@ import pytest
 from vxswitch.dataplane.flow import FlowCache
 from vxswitch.dataplane.port import TapPort
 from vxswitch.fdb import Fdb, Hop, Peer, Table
+from vxswitch.groups import Family, GroupTable, Members
 from vxswitch.model import PortSpec, Vtep
+from vxswitch.wire.multicast import BAD, Message
 from vxswitch.workers.feed import Feed
-from vxswitch.workers.messages import Learned, NetworkGone, NetworkState, Rows, decode_to_worker, encode
+from vxswitch.workers.messages import (
+    Groups,
+    Learned,
+    NetworkGone,
+    NetworkState,
+    Overheard,
+    Rows,
+    decode_to_worker,
+    encode,
+)
 from vxswitch.workers.replica import QUESTIONS, Replica, ReplicaTable
 
 VNI = 100
 SPEC = PortSpec("p", VNI, None, False, 64, 1000, 2000)
 PEERS = [Vtep(f"192.0.2.{n}") for n in range(1, 5)]
 MACS = [bytes((2, 0, 0, 0, 0, n)) for n in range(12)]
+GROUPS = [bytes((239, 0, 0, n)) for n in range(4)] + [bytes((0xFF, 0x0E, *bytes(13), n)) for n in range(4)]
 
 
 class Both:
@@ -27,7 +39,7 @@ class Both:
         self.fdb = Fdb()
         self.numbers: dict[Hop, int] = {}
         self.due: list[object] = []
-        self.questions: list[Learned] = []
+        self.questions: list[Learned | Overheard] = []
         self.answers = True
         self.copy = Fdb()
         self.ports: dict[int, TapPort] = {}
@@ -44,8 +56,9 @@ class Both:
             self.numbers[port] = number
             self.table.add_port(port)
             self.ports[number] = TapPort(SPEC, self.copy.tables[VNI], FlowCache(), 0.0, -1)
+            self.copy.tables[VNI].add_port(self.ports[number])
 
-    def _ask(self, question: Learned) -> bool:
+    def _ask(self, question: Learned | Overheard) -> bool:
         self.questions.append(question)
         return self.answers
 
@@ -57,6 +70,8 @@ class Both:
                 self.replica.network(told)
             case Rows():
                 self.replica.rows(told, 0.0)
+            case Groups():
+                self.replica.groups(told)
             case NetworkGone(vni):
                 self.copy.remove(vni)
 
@@ -79,10 +94,20 @@ class Both:
         assert [getattr(table, key) for key in policy] == [getattr(copy, key) for key in policy]
         assert [p.vtep for p in table.flood] == [p.vtep for p in copy.flood]
         assert {a: _peer(p) for a, p in table.senders.items()} == {a: _peer(p) for a, p in copy.senders.items()}
+        assert _groups(table, self.numbers) == _groups(copy, {port: n for n, port in self.ports.items()})
 
 
 def _peer(peer: Peer) -> tuple[object, ...]:
     return peer.vtep, peer.node, peer.live, peer.static
+
+
+def _groups(table: Table, numbers: dict[Hop, int]) -> object:
+    """Where frames of the groups in these tests go, and what hosts tell routers; None: everywhere."""
+    known = table.groups
+    if known is None:
+        return None
+    ways = [known.audience(group) for group in GROUPS] + [known.routers(family) for family in (4, 6)]
+    return [([numbers[port] for port in ports], [peer.vtep for peer in peers]) for ports, peers in ways]
 
 
 def _rows(table: Table, numbers: dict[Hop, int]) -> dict[bytes, tuple[object, ...]]:
@@ -216,3 +241,53 @@ def test_only_learned_macs_that_sent_since_are_told() -> None:
         copy.rows[mac].seen = 7.0
     assert [(told.vni, told.rows) for told in both.replica.seen(8.0)] == [(VNI, [(MACS[1], 7.0)])]
     assert both.replica.seen(9.0) == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_group_frames_go_the_same_ways_everywhere(seed: int) -> None:
+    both, chance = Both(), random.Random(seed)
+    for number, peer in enumerate(both.fdb.peers.values()):
+        peer.node = f"n{number}" if number else None
+    both.set_peers(both.fdb.peers.values())
+
+    def ports() -> frozenset[Hop]:
+        return frozenset(chance.sample(sorted(both.numbers, key=both.numbers.get), chance.randrange(3)))  # type: ignore[arg-type]
+
+    def nodes() -> frozenset[str]:
+        return frozenset(chance.sample(("n1", "n2", "n3", "n9"), chance.randrange(4)))
+
+    known = GroupTable(both.table, lambda hop, message: None)
+    both.table.set_groups(known)
+    for _ in range(200):
+        match chance.randrange(6):
+            case 0 | 1 | 2:
+                known.put(chance.choice(GROUPS), Members(ports(), nodes()))
+            case 3:
+                known.set_family(
+                    chance.choice((4, 6)), Family(Members(ports(), nodes()), ports(), chance.random() < 0.3)
+                )
+            case 4:
+                known.set_tellers(nodes())
+            case 5:
+                both.table.set_groups(None if chance.random() < 0.3 else known)
+        if chance.random() < 0.4:
+            both.same()
+    both.same()
+
+
+def test_what_stations_say_about_groups_is_told_to_the_main_process_within_bounds() -> None:
+    both = Both()
+    both.table.set_groups(GroupTable(both.table, lambda hop, message: None))
+    both.flush()
+    copy = both.copy.tables[VNI]
+    assert copy.groups is not None
+    message = Message(BAD, 4)
+    copy.groups.hear(both.ports[2], message)
+    copy.groups.hear(both.copy.peers[PEERS[0]], message)
+    assert both.questions == [Overheard(VNI, 2, None, message), Overheard(VNI, None, ("192.0.2.1", 4789), message)]
+    for _ in range(2 * QUESTIONS):
+        copy.groups.hear(both.ports[1], message)
+    assert len(both.questions) == QUESTIONS
+    both.replica.new_period()
+    copy.groups.hear(both.ports[1], message)
+    assert len(both.questions) == QUESTIONS + 1

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vxswitch import __version__
-from vxswitch.cli import attach, fdb, monitor, network, run, show, trace, verify
+from vxswitch.cli import attach, fdb, mcast, monitor, network, run, show, trace, verify
 from vxswitch.cli.common import Parser, add_global_options
 from vxswitch.cli.output import printable
 from vxswitch.errors import VxswitchError
@@ -54,7 +54,7 @@ def make_parser(*, with_lab: bool = False) -> Parser:
     parser.add_argument("--version", action="version", version=f"vxswitch {__version__}")
     parser.add_argument("--print-completion", choices=SHELLS, help="print a completion script for that shell")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for group in (run, network, attach, show, fdb, trace, verify, monitor):
+    for group in (run, network, attach, show, fdb, mcast, trace, verify, monitor):
         group.register(commands)
     _register_lab(commands, with_lab)
     return parser

@@ -125,6 +125,7 @@ def _items(given: Given) -> list[Any] | None:
 
 def _describe(annotation: Any) -> str:
     """What a type without a rule allows, in words."""
+    annotation = next((part for part in get_args(annotation) if get_origin(part) is Literal), annotation)
     if get_origin(annotation) is Literal:
         return " or ".join(f'"{value}"' for value in get_args(annotation))
     info = inspect.type_info(annotation)

@@ -28,6 +28,7 @@ SECTIONS: dict[str, type[sections.Section]] = {
     "timers": sections.Timers,
     "fdb": sections.Fdb,
     "limits": sections.Limits,
+    "mcast": sections.Mcast,
     "crypto": sections.Crypto,
     "networks": sections.Networks,
     "log": sections.Log,

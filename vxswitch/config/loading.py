@@ -24,6 +24,7 @@ from vxswitch.config.sections import (
     Fdb,
     Limits,
     Log,
+    Mcast,
     Metrics,
     Network,
     Networks,
@@ -37,7 +38,7 @@ from vxswitch.errors import UsageError
 from vxswitch.model import Vtep
 
 STATE_ROOT = Path("/var/lib/vxswitch")
-LIVE_SECTIONS = ("timers", "limits", "networks", "joined", "log")
+LIVE_SECTIONS = ("timers", "limits", "mcast", "networks", "joined", "log")
 LIVE_KEYS = ("underlay.peers",)
 
 
@@ -50,6 +51,7 @@ class Config(Struct, frozen=True, kw_only=True):
     timers: Timers
     fdb: Fdb
     limits: Limits
+    mcast: Mcast
     crypto: Crypto
     networks: Networks
     joined: tuple[Network, ...]
@@ -72,7 +74,10 @@ class Config(Struct, frozen=True, kw_only=True):
         return out
 
 
-SECTION_NAMES = ("node", "underlay", "store", "timers", "fdb", "limits", "crypto", "networks", "log", "metrics")
+SECTION_NAMES = (
+    *("node", "underlay", "store", "timers", "fdb", "limits", "mcast"),
+    *("crypto", "networks", "log", "metrics"),
+)
 
 
 def load(options: CommandLine, env: Mapping[str, str], *, running: Config | None = None) -> Config:
@@ -96,6 +101,7 @@ def load(options: CommandLine, env: Mapping[str, str], *, running: Config | None
         timers=build(Timers, "timers", layers.sections.get("timers", {})),
         fdb=build(Fdb, "fdb", layers.sections.get("fdb", {})),
         limits=build(Limits, "limits", layers.sections.get("limits", {})),
+        mcast=build(Mcast, "mcast", layers.sections.get("mcast", {})),
         crypto=build(Crypto, "crypto", layers.sections.get("crypto", {})),
         networks=networks,
         joined=joined,
@@ -159,6 +165,11 @@ def _check(config: Config) -> None:
         raise UsageError(f"timers.beat = {timers.beat:g}: want at most half of timers.lease = {timers.lease:g}")
     if timers.grace < timers.lease:
         raise UsageError(f"timers.grace = {timers.grace:g}: want at least timers.lease = {timers.lease:g}")
+    mcast = config.mcast
+    if mcast.response > mcast.query_interval:  # RFC 3376 section 8.3
+        raise UsageError(
+            f"mcast.response = {mcast.response:g}: want at most mcast.query_interval = {mcast.query_interval:g}"
+        )
     _check_distinct("underlay.vteps", config.underlay.vteps)
     _check_peers(config)
 

@@ -29,6 +29,8 @@ from vxswitch.model import VXLAN_PORT, Antispoof, Learning, NetworkRecord, Unkno
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(ge=0.01, le=86400)]
 Vlan = Literal["strip", "carry"]
+Snooping = Literal["auto", "on", "off"]
+Querier = Literal["auto", "off"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +134,29 @@ class Limits(Section, frozen=True, kw_only=True):
     port_macs: Annotated[int, Meta(ge=1, le=2**20)] = 64
 
 
+class Mcast(Section, frozen=True, kw_only=True):
+    """Multicast to its listeners only (RFC 4541). Times as RFC 3376 section 8 and RFC 3810 section 9 name them.
+
+    ``snooping`` auto: on where MACs are claimed in a store, so that other nodes can be told. ``querier`` auto: the
+    switch asks when no router does. ``fast_leave``: for a port that only one station may use, leaving is over at once.
+    """
+
+    snooping: Snooping = "auto"
+    querier: Querier = "auto"
+    query_interval: Seconds = 125.0
+    response: Annotated[float, Meta(ge=0.1, le=12.7)] = 10.0
+    robustness: Annotated[int, Meta(ge=1, le=7)] = 2
+    last_member: Annotated[float, Meta(ge=0.1, le=12.7)] = 1.0
+    fast_leave: bool = True
+    port_groups: Annotated[int, Meta(ge=1, le=1000)] = 256
+    network_groups: Annotated[int, Meta(ge=1, le=1000)] = 1000  # a node may tell 1024, with what stands for routers
+
+    @property
+    def membership(self) -> float:
+        """Seconds that a membership, or a router, lasts without being heard of."""
+        return self.robustness * self.query_interval + self.response
+
+
 class Crypto(Section, frozen=True, kw_only=True):
     """Encrypted networks: named here so that nobody believes them on while they are not supported."""
 
@@ -160,6 +185,8 @@ class Network(Section, frozen=True, kw_only=True):
     unknown: Unknown
     antispoof: Antispoof
     vlan: Vlan
+    snooping: Snooping | None = None  # None: as [mcast] says
+    querier: Querier | None = None
     peers: tuple[Vtep, ...] = ()
 
     def record(self) -> NetworkRecord:

@@ -124,6 +124,7 @@ class Api:
             web.post("/v1/networks", self._create_network),
             web.get("/v1/networks/{name}", self._show_network),
             web.delete("/v1/networks/{name}", self._remove_network),
+            web.get("/v1/mcast", self._show_groups),
             web.get("/v1/fdb", self._show_fdb),
             web.post("/v1/fdb", self._add_row),
             web.delete("/v1/fdb", self._delete_row),
@@ -179,6 +180,12 @@ class Api:
             table = self._rooms.networks.find(name).table
             tables = [table] if table is not None else []
         return _json(await self._views.fdb(tables))
+
+    async def _show_groups(self, request: web.Request) -> web.Response:
+        name = request.query.get("network")
+        if name is not None:
+            self._rooms.networks.find(name)
+        return _json(self._rooms.groups.view(name))
 
     async def _add_row(self, request: web.Request) -> web.Response:
         return _json(self._commands.add_row(commands.parse(commands.AddRow, await request.read())))

@@ -17,6 +17,7 @@ from vxswitch.control.views import Rooms
 from vxswitch.errors import ConflictError, NotFoundError, UsageError
 from vxswitch.fdb import Hop, LocalPort, Row, Table
 from vxswitch.model import Vtep, format_mac, parse_mac
+from vxswitch.wire.multicast import mac_of
 
 B = TypeVar("B", bound=msgspec.Struct)
 
@@ -156,9 +157,12 @@ class Commands:
 
     def _end(self, table: Table, text: str) -> End:
         try:
-            ip = str(ipaddress.ip_address(text))
+            address = ipaddress.ip_address(text)
         except ValueError:
             return End(parse_mac(text), None)
+        ip = str(address)
+        if address.is_multicast:
+            return End(mac_of(address.packed), ip)
         mac = self._rooms.ports.owner_of(table.name, ip) or self._rooms.reconciler.owner_of(table.vni, ip)
         if mac is None:
             raise NotFoundError(f"network {table.name!r}: nobody is known to have {ip}: give its MAC")

@@ -61,6 +61,10 @@ class DataPlane(Protocol):
         """Other limits for a port that forwards."""
         ...
 
+    def say(self, port: LocalPort, frame: bytes) -> None:
+        """Send a frame of the switch's own to what is behind a port."""
+        ...
+
     def poll(self, now: float) -> None:
         """Cold housekeeping, four times a second."""
         ...

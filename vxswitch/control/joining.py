@@ -147,9 +147,8 @@ class Joining:
     def _change(known: Network, asked: config.Network) -> list[str]:
         known.configured = True
         keys = asked_for.fixed(asked, known.settings)
-        known.settings = msgspec.structs.replace(
-            known.settings, unknown=asked.unknown, antispoof=asked.antispoof, vlan=asked.vlan, peers=asked.peers
-        )
+        ours = ("unknown", "antispoof", "vlan", "snooping", "querier", "peers")
+        known.settings = msgspec.structs.replace(known.settings, **{key: getattr(asked, key) for key in ours})
         table = known.table
         if table is not None:
             table.unknown, table.antispoof, table.vlan = asked.unknown, asked.antispoof, asked.vlan

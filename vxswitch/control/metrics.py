@@ -64,11 +64,18 @@ class Metrics(Collector):
         yield CounterMetricFamily("vxswitch_fdb_refused", "MACs not learned: table full.", value=stats.fdb_refused)
         yield CounterMetricFamily("vxswitch_fdb_evicted", "Rows that made room for others.", value=stats.fdb_evicted)
 
+        yield CounterMetricFamily("vxswitch_mcast_refused", "Groups not kept: limit.", value=stats.groups_refused)
+        yield CounterMetricFamily("vxswitch_mcast_malformed", "Bad IGMP and MLD.", value=stats.groups_malformed)
+        yield CounterMetricFamily("vxswitch_absorbed_frames", "Meant for the switch itself.", value=stats.absorbed)
+        yield CounterMetricFamily("vxswitch_originated_frames", "Made by the switch itself.", value=stats.originated)
+
     def _networks(self) -> Iterator[Metric]:
         tables = sorted(self._rooms.fdb.tables.values(), key=lambda table: table.name)
         yield _gauge("vxswitch_fdb_rows", "MACs known.", "network", {t.name: len(t.rows) for t in tables})
         yield _gauge("vxswitch_flood_vteps", "VTEPs flooded to.", "network", {t.name: len(t.flood) for t in tables})
         yield _gauge("vxswitch_suspended_vteps", "VTEPs left out.", "network", {t.name: t.suspended for t in tables})
+        groups = {s.table.name: len(s.members) for s in self._rooms.groups.by_vni.values()}
+        yield _gauge("vxswitch_mcast_groups", "Multicast groups with members here.", "network", groups)
         states = dict.fromkeys(("up", "pending", "conflict"), 0)
         for network in self._rooms.networks.by_name.values():
             states[network.state] += 1

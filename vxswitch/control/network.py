@@ -45,5 +45,6 @@ class Network:
             "unknown": self.settings.unknown,
             "antispoof": self.settings.antispoof,
             "vlan": self.settings.vlan,
+            "snooping": self.table is not None and self.table.groups is not None,
             "settled": self.settled.is_set(),
         }

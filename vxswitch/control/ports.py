@@ -100,6 +100,12 @@ class Ports:
         entry = self.with_mac(vni, mac)
         return entry.port if entry is not None else None
 
+    def single(self, port: LocalPort) -> bool:
+        """Only one station may use the port: it is a container's, and other sources are refused there."""
+        entry = self.entries.get(port.id)
+        network = self._networks.by_name.get(entry.record.network) if entry is not None and not entry.host else None
+        return network is not None and network.table is not None and network.table.antispoof != "off"
+
     def expects(self, vni: int, mac: bytes) -> bool:
         """A port with this MAC is recorded, but waits for its TAP."""
         entry = self.with_mac(vni, mac)

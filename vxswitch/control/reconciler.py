@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,7 +25,18 @@ from vxswitch.control.doors import Clock
 from vxswitch.control.events import Tell, nobody
 from vxswitch.control.peers import Judged, Peers
 from vxswitch.fdb import Fdb, LocalPort, Row, Table
-from vxswitch.model import Claim, Claimed, Event, LeaseState, MemberJoined, MemberLeft, Snapshot, Withdrawn, format_mac
+from vxswitch.model import (
+    Claim,
+    Claimed,
+    Event,
+    GroupsChanged,
+    LeaseState,
+    MemberJoined,
+    MemberLeft,
+    Snapshot,
+    Withdrawn,
+    format_mac,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +69,22 @@ class KnowsPorts(Protocol):
         ...
 
 
+class KnowsGroups(Protocol):
+    """Who is told what other nodes listen to."""
+
+    def told(self, vni: int, node: str, groups: frozenset[str]) -> None:
+        """All the multicast groups of a node; none: it has left."""
+        ...
+
+    def told_all(self, vni: int, groups: Mapping[str, frozenset[str]]) -> None:
+        """All the multicast groups of all nodes."""
+        ...
+
+    def forget(self, vni: int) -> None:
+        """We left the network."""
+        ...
+
+
 SLICE = 512  # rows of a snapshot between two breaths of the loop, about 2 ms
 
 
@@ -81,6 +108,7 @@ class Reconciler:
     """
 
     ports: KnowsPorts
+    groups: KnowsGroups | None = None
 
     def __init__(
         self,
@@ -115,6 +143,8 @@ class Reconciler:
         """We left: forget the network's claims and members."""
         self.mirrors.pop(vni, None)
         self._peers.forget(vni)
+        if self.groups is not None:
+            self.groups.forget(vni)
 
     def apply(self, event: Event) -> None:
         """One event of the store, in one go."""
@@ -144,6 +174,9 @@ class Reconciler:
                 self._joined(mirror, event)
             case MemberLeft():
                 self._left(mirror, table, event.node)
+            case GroupsChanged():
+                mirror.rev = max(mirror.rev, event.rev)
+                self._listens(vni, event.node, event.groups)
             case Snapshot():
                 yield from self._snapshot(mirror, table, event)
         self._applied(vni, event.claim.rev if isinstance(event, Claimed) else event.rev)
@@ -315,11 +348,16 @@ class Reconciler:
             self._place_all(event.node.name)
 
     def _left(self, mirror: Mirror, table: Table, name: str) -> None:
+        self._listens(table.vni, name, frozenset())
         placed = self._peers.leave(table.vni, name)
         self._peers.refresh(table.vni)
         self._place_rows(mirror, table, name)
         for other in placed:
             self._place_all(other)
+
+    def _listens(self, vni: int, node: str, groups: frozenset[str]) -> None:
+        if self.groups is not None:
+            self.groups.told(vni, node, groups)
 
     def _leases(self, event: LeaseState) -> None:
         self._judged(self._peers.judge(event))
@@ -354,6 +392,8 @@ class Reconciler:
             log.info("network %s read anew from the store (%s), rev %d", table.name, event.reason, event.rev)
             self._tell("table.resync", network=table.name, reason=event.reason, rev=event.rev)
         self._compare_members(mirror, table, event)
+        if self.groups is not None:
+            self.groups.told_all(table.vni, event.groups)
         fresh = {claim.mac: claim for claim in event.rows if claim.uid != self._uid or claim.rev <= event.rev}
         mirror.answered.clear()
         for number, mac in enumerate([mac for mac in mirror.rows if mac not in fresh], 1):

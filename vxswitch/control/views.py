@@ -16,6 +16,7 @@ from vxswitch.control.announcer import Announcer
 from vxswitch.control.convergence import Convergence
 from vxswitch.control.doors import Clock, DataPlane
 from vxswitch.control.events import Events
+from vxswitch.control.groups import Groups
 from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
@@ -46,6 +47,7 @@ class Rooms:
     ports: Ports
     announcer: Announcer
     reconciler: Reconciler
+    groups: Groups
     vteps: VtepWatch
     events: Events
     convergence: Convergence

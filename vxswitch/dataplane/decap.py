@@ -19,7 +19,7 @@ The run belongs to the receiver and is filled again by the next receive.
 from __future__ import annotations
 
 from vxswitch.counters import Counts, Drop, Stats
-from vxswitch.dataplane import stages
+from vxswitch.dataplane import groups, stages
 from vxswitch.dataplane.flow import Flow, FlowCache, FlowKey, flow_key
 from vxswitch.dataplane.port import QUIET, Port
 from vxswitch.dataplane.probing import Probes
@@ -121,7 +121,7 @@ class Decap:
         source = self._learn(table, peer, src, now)
         row = None if dst[0] & 1 else table.lookup(dst)
         if row is None or row.hop is None:
-            return self._flood(receiver, table, flows, at, length, unicast=not dst[0] & 1)
+            return self._flood(receiver, table, peer, flows, at, length, unicast=not dst[0] & 1)
         verdict = stages.unicast_from_vtep(row)
         if verdict:
             return verdict
@@ -192,19 +192,23 @@ class Decap:
     # -- all hops --------------------------------------------------------------------------------------------------
 
     def _flood(
-        self, receiver: Receiver, table: Table, flows: FlowCache, at: int, length: int, *, unicast: bool
+        self, receiver: Receiver, table: Table, peer: Peer, flows: FlowCache, at: int, length: int, *, unicast: bool
     ) -> int | None:
         """To every local port of the network, never to a VTEP: ingress replication has no transit."""
         view, start = receiver.run.view, at + vxlan.HEADER_LEN
         if unicast and (verdict := stages.unknown_unicast(table)):
             return verdict
-        if not table.ports:
-            return Drop.NO_FLOOD_PEERS
+        (ports, _), nowhere, said = groups.way(table, view, start, length, Drop.NO_FLOOD_PEERS)
+        if said is not None and table.groups is not None:
+            table.groups.hear(peer, said)
+        if not ports:
+            self.stats.absorbed += not nowhere
+            return nowhere or None
         mark = receiver.tos & ip.ECN_MASK
         if mark in _CHANGES_INNER and not ip.apply_ecn(view, start, length, mark):
             return Drop.ECN_NOT_ECT
-        self.stats.copies += len(table.ports) - 1
-        for hop in table.ports:
+        self.stats.copies += len(ports) - 1
+        for hop in ports:
             assert isinstance(hop, Port)
             self._verbatim(view, flows, hop, at, length)
         return None

@@ -8,7 +8,8 @@ to the table, and decided.
                    for equal ones, and all leave when the burst is over: nothing waits for a timer
     super-frame    cut into rows in the arena, sent at once, after what waits on the same Path
     to a port      written as it was read, vnet header and all: a super-frame passes whole
-    to all others  (``_flood``) one copy to each other local port and to each VTEP of the network
+    to all others  (``_flood``) one copy to each other local port and to each VTEP of the network, or, of a multicast
+                   group, to those that listen (``groups``)
 
 The buffer belongs to the Encap and is used again from the start as soon as what waited has been sent.
 """
@@ -16,7 +17,7 @@ The buffer belongs to the Encap and is used again from the start as soon as what
 from __future__ import annotations
 
 from vxswitch.counters import ALIVE, Drop, Stats
-from vxswitch.dataplane import stages
+from vxswitch.dataplane import groups, stages
 from vxswitch.dataplane.flow import Flow, flow_key
 from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
 from vxswitch.dataplane.port import QUIET, Port
@@ -246,30 +247,35 @@ class Encap:
             return verdict
         if not port.bum.take(slot.count, now):
             return Drop.STORM
-        others = [hop for hop in table.ports if hop is not port]
-        hops = len(others) + len(table.flood)
+        length = slot.end - slot.start
+        (ports, vteps), nowhere, said = groups.way(table, slot.view, slot.start, length, stages.no_hops(table))
+        if said is not None and table.groups is not None:
+            table.groups.hear(port, said)
+        others = [hop for hop in ports if hop is not port]
+        hops = len(others) + len(vteps)
         if not hops:
-            return stages.no_hops(table)
+            self.stats.absorbed += 0 if nowhere else slot.count
+            return nowhere or None
         self.stats.copies += (hops - 1) * slot.count
         self.flush(now)  # a frame of the same flow may still wait, if its destination was known until now
         for hop in others:
             self._to_port(hop)
-        if table.flood:
-            self._flood_vteps(port, tos, now)
+        if vteps:
+            self._flood_vteps(port, vteps, tos, now)
         return None
 
-    def _flood_vteps(self, port: Port, tos: int, now: float) -> None:
-        slot, table = self.slot, port.table
+    def _flood_vteps(self, port: Port, vteps: tuple[Peer, ...], tos: int, now: float) -> None:
+        slot = self.slot
         way = entropy(slot.view, slot.start, slot.end - slot.start)
         datagram = slot.view[0:0]
         if slot.gso_type:
             verdict = self._cut(port)
             if verdict:
-                port.counts.by_reason[verdict] += slot.count * len(table.flood)
+                port.counts.by_reason[verdict] += slot.count * len(vteps)
                 return
         else:
             datagram = self._datagram(port)
-        for peer in table.flood:
+        for peer in vteps:
             path = self.underlay.path(peer, way)
             if path is None:
                 port.counts.by_reason[Drop.NO_VTEP_ADDRESS] += slot.count

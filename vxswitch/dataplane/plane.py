@@ -23,7 +23,7 @@ from vxswitch.dataplane.trial import Trial
 from vxswitch.dataplane.underlay import OpenReceiver, Receiver, Underlay
 from vxswitch.fdb import Fdb, LocalPort, Peer
 from vxswitch.model import PortSpec, Vtep
-from vxswitch.wire import probe
+from vxswitch.wire import probe, virtio
 
 Reader = Callable[[int, Callable[[], None]], None]
 
@@ -147,6 +147,14 @@ class Plane:
         self.retired.add(tap.counts)
         self.retired_rx += tap.rx_frames
         self.retired_tx += tap.tx_frames
+
+    def say(self, port: LocalPort, frame: bytes) -> None:
+        """Send a frame of the switch's own to what is behind a port. One that cannot be written is no loss."""
+        tap = self.ports.get(port.id)
+        if tap is not None and tap is port and not tap.write(memoryview(virtio.NONE + frame)):
+            self.stats.originated += 1
+            tap.tx_frames += 1
+            tap.tx_bytes += len(frame)
 
     def close(self) -> None:
         """Let go of every descriptor; TAPs that are persistent stay."""

@@ -7,7 +7,7 @@ behind the port) is taken as given.
 from __future__ import annotations
 
 from vxswitch.counters import ALIVE, Drop
-from vxswitch.dataplane import stages
+from vxswitch.dataplane import groups, stages
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.underlay import Underlay
 from vxswitch.fdb import Peer, Table
@@ -59,11 +59,12 @@ def trace_in(table: Table, src: bytes, dst: bytes, frame: bytes) -> list[Stage]:
         and _tell(told, "group", stages.group_destination(dst), format_mac(dst))
     )
     if alive:
-        _lookup_in(told, table, dst)
+        _lookup_in(told, table, frame)
     return told
 
 
-def _lookup_in(told: list[Stage], table: Table, dst: bytes) -> None:
+def _lookup_in(told: list[Stage], table: Table, frame: bytes) -> None:
+    dst = frame[: ethernet.SRC]
     row = None if dst[0] & 1 else table.lookup(dst)
     if row is not None and row.hop is not None:
         where = _hop_name(row.hop)
@@ -72,9 +73,9 @@ def _lookup_in(told: list[Stage], table: Table, dst: bytes) -> None:
         return
     if not dst[0] & 1 and not _tell(told, "unknown", stages.unknown_unicast(table), f"policy {table.unknown}"):
         return
-    verdict = ALIVE if table.ports else Drop.NO_FLOOD_PEERS
-    if _tell(told, "flood", verdict, f"{len(table.ports)} local ports"):
-        for hop in table.ports:
+    (ports, _), nowhere, _ = groups.way(table, frame, 0, len(frame), Drop.NO_FLOOD_PEERS)
+    if _tell(told, "flood", ALIVE if ports else nowhere, f"{len(ports)} local ports"):
+        for hop in ports:
             _tell(told, "deliver", ALIVE, f"to {_hop_name(hop)}")
 
 
@@ -106,13 +107,15 @@ def _lookup(told: list[Stage], underlay: Underlay, table: Table, port: Port, fra
 
 
 def _flood(told: list[Stage], underlay: Underlay, table: Table, port: Port, frame: bytes, what: str) -> None:
-    others = [hop for hop in table.ports if hop is not port]
-    verdict = ALIVE if others or table.flood else stages.no_hops(table)
-    if not _tell(told, "flood", verdict, f"{what}: {len(others)} ports, {len(table.flood)} VTEPs"):
+    (ports, vteps), nowhere, _ = groups.way(table, frame, 0, len(frame), stages.no_hops(table))
+    others = [hop for hop in ports if hop is not port]
+    if not _tell(
+        told, "flood", ALIVE if others or vteps else nowhere, f"{what}: {len(others)} ports, {len(vteps)} VTEPs"
+    ):
         return
     for hop in others:
         _tell(told, "deliver", ALIVE, f"to {_hop_name(hop)}")
-    for peer in table.flood:
+    for peer in vteps:
         _encap(told, underlay, peer, frame)
 
 

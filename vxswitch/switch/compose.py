@@ -20,6 +20,7 @@ from vxswitch.control.announcer import Announcer
 from vxswitch.control.attaching import Attaching
 from vxswitch.control.convergence import Convergence
 from vxswitch.control.events import Events
+from vxswitch.control.groups import Groups
 from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
@@ -168,6 +169,8 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
     peers.probes = prober.heard
     announcer.ports = reconciler.ports = networks.follower = ports
     announcer.put_back, announcer.fall_back = reconciler.put_back, reconciler.fall_back
+    groups = Groups(networks, store, plane, settings=config.mcast, single=ports.single, clock=clock)
+    reconciler.groups = groups
     rooms = Rooms(
         node=node,
         fdb=fdb,
@@ -180,6 +183,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
         ports=ports,
         announcer=announcer,
         reconciler=reconciler,
+        groups=groups,
         vteps=VtepWatch(plane, own.vteps),
         events=events,
         convergence=convergence,

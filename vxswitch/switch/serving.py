@@ -173,6 +173,7 @@ class Switch:
         self.tasks.every(rooms.prober.pause, "probes", rooms.prober.tick)
         if rooms.networks.recorded:
             self.tasks.start("tables", self._save_tables)
+        self.tasks.start("groups", rooms.groups.run)
         self.tasks.start("reload", self._reload_on_hangup)
         self.tasks.every(lambda: HOUSEKEEPING, "housekeeping", self._housekeeping)
         self.tasks.every(lambda: max(_AGE_PAUSE, self.config.fdb.age / _AGE_SLICES), "ageing", self._age)
@@ -222,6 +223,7 @@ class Switch:
         self.built.state_watch.look()
         for event in self.built.tables.vouching.give_up():
             rooms.reconciler.apply(event)
+        rooms.groups.tick()
         self._ticks += 1
         if self._ticks % _WATCH_EVERY == 0:
             rooms.vteps.check()
@@ -263,6 +265,7 @@ class Switch:
         rooms.prober.wanted = fresh.timers.probe
         refused += await rooms.joining.reload(fresh.joined, fresh.networks, fresh.underlay.peers)
         rooms.ports.relimit(fresh.limits)
+        rooms.groups.reconfigure(fresh.mcast)
         rooms.store.retime(fresh.timers.lease, fresh.timers.beat, fresh.timers.grace)
         for key in refused:
             log.error("SIGHUP: %s cannot change while the switch runs: left as it was", key)

@@ -7,12 +7,23 @@ because a port may follow it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from vxswitch.fdb import Fdb, Hop, Peer, Table
-from vxswitch.workers.messages import NetworkGone, NetworkState, PeerState, Rows, RowState, address
+from vxswitch.groups import Family, GroupTable, Members
+from vxswitch.workers.messages import (
+    FamilyState,
+    Groups,
+    GroupState,
+    NetworkGone,
+    NetworkState,
+    PeerState,
+    Rows,
+    RowState,
+    address,
+)
 
 ROWS = 512  # in one message
 
@@ -35,10 +46,11 @@ class Feed:
         self._told: set[int] = set()  # VNIs that the workers know
         self._networks: dict[int, None] = {}
         self._rows: dict[tuple[int, bytes], None] = {}
+        self._groups: dict[int, dict[bytes, None]] = {}
         self._due = False
 
     def network(self, table: Table) -> None:
-        """See ``fdb.Watcher``, as for all three."""
+        """See ``fdb.Watcher``, as for all four."""
         if table.vni not in self._told:
             self._told.add(table.vni)
             self._tell(_state_of(table))
@@ -50,6 +62,10 @@ class Feed:
         self._rows[(table.vni, mac)] = None
         self._soon()
 
+    def groups(self, table: Table, group: bytes) -> None:
+        self._groups.setdefault(table.vni, {})[group] = None
+        self._soon()
+
     def gone(self, table: Table) -> None:
         self._told.discard(table.vni)
         self._tell(NetworkGone(table.vni))
@@ -59,12 +75,18 @@ class Feed:
         self._due = False
         networks, self._networks = self._networks, {}
         rows, self._rows = self._rows, {}
+        groups, self._groups = self._groups, {}
         for vni in networks:
             table = self._fdb.tables.get(vni)
             if table is not None:
                 self._tell(_state_of(table))
         for message in self._messages(rows):
             self._tell(message)
+        for vni, marked in groups.items():
+            table = self._fdb.tables.get(vni)
+            if table is not None:
+                for told in self._groups_of(table, list(marked)):
+                    self._tell(told)
 
     def _soon(self) -> None:
         if not self._due:
@@ -83,6 +105,31 @@ class Feed:
                 yield Rows(vni, by_vni.pop(vni))
         for vni, rows in by_vni.items():
             yield Rows(vni, rows)
+
+    def _groups_of(self, table: Table, marked: list[bytes]) -> Iterator[Groups]:
+        """The listeners of these groups now; with the empty one, everything anew."""
+        known = table.groups
+        if known is None or b"" in marked:
+            yield Groups(table.vni, False, [], [], [])
+        if known is None:
+            return
+        if b"" in marked:
+            marked = list(known.members)
+        families = [self._family_of(family, state) for family, state in known.families.items()]
+        states = [self._group_of(known, group) for group in marked]
+        for at in range(0, max(1, len(states)), ROWS):
+            yield Groups(table.vni, True, sorted(known.tellers), families, states[at : at + ROWS])
+
+    def _family_of(self, family: int, state: Family) -> FamilyState:
+        every, routers = state.every, self._ports_of(state.routers)
+        return FamilyState(family, self._ports_of(every.ports), sorted(every.nodes), routers, state.open)
+
+    def _group_of(self, known: GroupTable, group: bytes) -> GroupState:
+        members = known.members.get(group, Members())
+        return GroupState(group, self._ports_of(members.ports), sorted(members.nodes))
+
+    def _ports_of(self, ports: Iterable[Hop]) -> list[int]:
+        return [number for port in ports if (number := self._numbers.get(port)) is not None]
 
     def _row_of(self, table: Table, mac: bytes) -> RowState:
         row = table.rows.get(mac)

@@ -13,6 +13,7 @@ import msgspec
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Source, VlanPolicy
 from vxswitch.model import Antispoof, Learning, PortSpec, Unknown, Vtep
+from vxswitch.wire import multicast
 from vxswitch.wire.probe import Identity, Probe
 
 Address: TypeAlias = tuple[str, int]  # of a VTEP
@@ -127,6 +128,34 @@ class Rows(_Message, frozen=True):
     rows: list[RowState]
 
 
+class GroupState(_Part, frozen=True):
+    """Who listens to a multicast group: all of them, so nobody means that nobody has told."""
+
+    group: bytes
+    ports: list[int]
+    nodes: list[str]
+
+
+class FamilyState(_Part, frozen=True):
+    """Who gets every group of an IP version."""
+
+    family: int
+    ports: list[int]
+    nodes: list[str]
+    routers: list[int]
+    open: bool
+
+
+class Groups(_Message, frozen=True):
+    """Listeners that have changed. ``known`` False: forget all that was told, and flood."""
+
+    vni: int
+    known: bool
+    tellers: list[str]
+    families: list[FamilyState]
+    groups: list[GroupState]
+
+
 # -- worker -> main ----------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +177,15 @@ class Seen(_Message, frozen=True):
 
     vni: int
     rows: list[tuple[bytes, float]]
+
+
+class Overheard(_Message, frozen=True):
+    """A station behind a port or a VTEP has said something about multicast groups."""
+
+    vni: int
+    port: int | None
+    vtep: Address | None
+    message: multicast.Message
 
 
 class PortGone(_Message, frozen=True):
@@ -197,9 +235,19 @@ class Counted(_Message, frozen=True):
 
 
 ToWorker: TypeAlias = (
-    Begin | SetVteps | OpenDoor | UseDoor | NetworkState | NetworkGone | AddPort | UpdatePort | RemovePort | Rows
+    Begin
+    | SetVteps
+    | OpenDoor
+    | UseDoor
+    | NetworkState
+    | NetworkGone
+    | AddPort
+    | UpdatePort
+    | RemovePort
+    | Rows
+    | Groups
 )
-ToMain: TypeAlias = Up | Learned | Seen | PortGone | Answered | Unreachable | Counted
+ToMain: TypeAlias = Up | Learned | Seen | Overheard | PortGone | Answered | Unreachable | Counted
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 from vxswitch.dataplane.port import TapPort
 from vxswitch.fdb import Fdb, Hop, Peer, Row, Table
+from vxswitch.groups import Family, GroupTable, Members
 from vxswitch.model import Vtep
-from vxswitch.workers.messages import Learned, NetworkState, Rows, RowState, Seen, address
+from vxswitch.wire.multicast import Message
+from vxswitch.workers.messages import Address, Groups, Learned, NetworkState, Overheard, Rows, RowState, Seen, address
 
 QUESTIONS = 1024  # per period
 _SEEN_ROWS = 1024  # in one message
@@ -40,11 +42,12 @@ class ReplicaTable(Table):
 class Replica:
     """All tables of a worker. ``ports`` by number; ``tell`` sends a question, False: not now."""
 
-    def __init__(self, fdb: Fdb, ports: dict[int, TapPort], tell: Callable[[Learned], bool]) -> None:
+    def __init__(self, fdb: Fdb, ports: dict[int, TapPort], tell: Callable[[Learned | Overheard], bool]) -> None:
         self._fdb = fdb
         self._ports = ports
         self._tell = tell
         self._asked: dict[tuple[int, bytes], Hop] = {}
+        self._overheard = 0  # messages about groups in this period
         self._told_seen = 0.0
 
     # -- what the main process says ----------------------------------------------------------------------------------
@@ -78,6 +81,26 @@ class Replica:
                     state.mac, hop, state.source, now, given=state.given, node=state.node, flags=tuple(state.flags)
                 )
 
+    def groups(self, message: Groups) -> None:
+        """Who listens to what, as far as it has changed."""
+        table = self._fdb.tables[message.vni]
+        if not message.known:
+            table.set_groups(None)
+            return
+        known = table.groups
+        if known is None:
+            known = GroupTable(table, lambda hop, said: self._overhear(table, hop, said))
+        known.set_tellers(frozenset(message.tellers))
+        for state in message.families:
+            every = Members(self._ports_of(state.ports), frozenset(state.nodes))
+            known.set_family(state.family, Family(every, self._ports_of(state.routers), state.open))
+        for told in message.groups:
+            known.put(told.group, Members(self._ports_of(told.ports), frozenset(told.nodes)))
+        table.set_groups(known)
+
+    def _ports_of(self, numbers: list[int]) -> frozenset[Hop]:
+        return frozenset(self._ports[number] for number in numbers if number in self._ports)
+
     def _hop(self, state: RowState) -> Hop | None:
         if state.vtep is not None:
             return self._fdb.peer(Vtep(*state.vtep))
@@ -89,17 +112,24 @@ class Replica:
         key = (table.vni, mac)
         if self._asked.get(key) is hop or len(self._asked) >= QUESTIONS:
             return
-        if isinstance(hop, Peer):
-            question = Learned(table.vni, mac, None, address(hop.vtep))
-        else:
-            number = next((n for n, port in self._ports.items() if port is hop), None)
-            question = Learned(table.vni, mac, number, None)
-        if self._tell(question):
+        if self._tell(Learned(table.vni, mac, *self._place(hop))):
             self._asked[key] = hop
+
+    def _overhear(self, table: Table, hop: Hop, said: Message) -> None:
+        """Hosts say what they listen to more than once, because words may get lost."""
+        if self._overheard < QUESTIONS and self._tell(Overheard(table.vni, *self._place(hop), said)):
+            self._overheard += 1
+
+    def _place(self, hop: Hop) -> tuple[int | None, Address | None]:
+        """The number of a port, or the address of a VTEP."""
+        if isinstance(hop, Peer):
+            return None, address(hop.vtep)
+        return next((n for n, port in self._ports.items() if port is hop), None), None
 
     def new_period(self) -> None:
         """What was asked and not answered may be asked again."""
         self._asked.clear()
+        self._overheard = 0
 
     def seen(self, now: float) -> list[Seen]:
         """The learned MACs that have sent something since the last call."""

@@ -31,6 +31,7 @@ from vxswitch.workers.messages import (
     Counted,
     Learned,
     OpenDoor,
+    Overheard,
     PortGone,
     RemovePort,
     Seen,
@@ -161,6 +162,8 @@ class SharedPlane(Plane):
                     self.probes.on_answer(whom, answer, now)
             case Unreachable(whom):
                 self._on_unreachable(whom)
+            case Overheard():
+                self._hear_groups(message)
             case PortGone(number):
                 port = self._by_number.get(number)
                 if port is not None:
@@ -172,7 +175,13 @@ class SharedPlane(Plane):
         if table is not None and hop is not None:
             table.learn(message.mac, hop, self.clock())
 
-    def _hop(self, table: Table, message: Learned) -> Hop | None:
+    def _hear_groups(self, message: Overheard) -> None:
+        table = self.fdb.tables.get(message.vni)
+        hop = self._hop(table, message) if table is not None else None
+        if table is not None and table.groups is not None and hop is not None:
+            table.groups.hear(hop, message.message)
+
+    def _hop(self, table: Table, message: Learned | Overheard) -> Hop | None:
         """Where the frame came in, if that is still a way into this network."""
         if message.vtep is not None:
             peer = table.senders.get(message.vtep[0])

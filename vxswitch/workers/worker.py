@@ -33,10 +33,12 @@ from vxswitch.workers.messages import (
     AddPort,
     Answered,
     Begin,
+    Groups,
     Learned,
     NetworkGone,
     NetworkState,
     OpenDoor,
+    Overheard,
     PortGone,
     RemovePort,
     Rows,
@@ -118,6 +120,8 @@ class Worker:
                 replica.rows(message, time.monotonic())
             case NetworkState():
                 replica.network(message)
+            case Groups():
+                replica.groups(message)
             case NetworkGone(vni):
                 plane.fdb.remove(vni)
             case AddPort(number, spec, reads):
@@ -148,7 +152,7 @@ class Worker:
 
     # -- what it tells -----------------------------------------------------------------------------------------------
 
-    def _ask(self, question: Learned) -> bool:
+    def _ask(self, question: Learned | Overheard) -> bool:
         if self._link.busy:
             return False
         self._link.send(question)
