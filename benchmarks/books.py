@@ -1,7 +1,7 @@
 """The books of two switches that only talk to each other: every wire frame arrived, or died under a name.
 
     each switch   frames in + copies == frames out + drops by name; what it made itself counts as a copy, less what
-                  it took for itself
+                  it took for itself or holds
     underlay      datagrams that one sent == what the other received or found its buffer too full for; a veth that
                   drops says so in its own statistics, and of a joined run the kernel counts one
     a UDP load    no more is missing than what was dropped by name, by the queues of the TAPs, or by the receiver
@@ -45,7 +45,7 @@ class Account:
         return cls(
             stats["frames_in"],
             stats["frames_out"],
-            stats["copies"] + stats["originated"] - stats["absorbed"],
+            stats["copies"] + stats["originated"] - stats["absorbed"] - stats["held"],
             sum(port["tx_frames"] for port in ports),
             sum(port["rx_frames"] for port in ports),
             Counter(client.get("/v1/drops")),

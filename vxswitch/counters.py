@@ -78,7 +78,7 @@ EXPLAIN: dict[Drop, str] = {
     Drop.WRONG_OWNER: "the inner source MAC belongs to another live node",
     Drop.BAD_SOURCE: "the inner source MAC is zero or a group address",
     Drop.OWN_MAC: "a frame from the underlay claims the MAC of a port that lives here",
-    Drop.SPOOFED_SOURCE: "a port sent from a MAC that was not given to it (antispoof)",
+    Drop.SPOOFED_SOURCE: "a port sent from a MAC, or with full antispoof an address, not given to it",
     Drop.VLAN_POLICY: "a tagged frame where tags are not carried, or a tag cut short",
     Drop.RESERVED_GROUP: "a link-local control frame, 01-80-C2-00-00-0x, never leaves its link",
     Drop.ECN_NOT_ECT: "congestion was marked on a packet that cannot carry the mark (RFC 6040)",
@@ -138,11 +138,18 @@ class Stats:
 
     __slots__ = (
         "absorbed",
+        "arp_answered",
+        "arp_directed",
+        "asked",
         "copies",
         "fdb_evicted",
         "fdb_refused",
         "groups_malformed",
         "groups_refused",
+        "held",
+        "learned_soft",
+        "nd_answered",
+        "nd_directed",
         "originated",
         "probes_answered",
         "probes_heard",
@@ -152,8 +159,13 @@ class Stats:
 
     def __init__(self) -> None:
         self.copies = 0  # flooding: hops beyond the first
-        self.absorbed = 0  # frames that were meant for the switch itself, or for nobody else
-        self.originated = 0  # frames that the switch itself has made
+        self.absorbed = 0  # frames that were meant for the switch itself, that it has answered, or for nobody else
+        self.originated = 0  # frames that the switch itself has made: queries, answers and questions
+        self.held = 0  # frames that wait now for their destination to be found (``unknown = "ask"``)
+        self.asked = 0  # questions about unknown destinations
+        self.arp_answered = self.nd_answered = 0  # questions for a neighbour, answered here
+        self.arp_directed = self.nd_directed = 0  # sent to the neighbour's VTEP alone, because that is suspended
+        self.learned_soft = 0  # MACs that the underlay taught to a hybrid network, because nobody had claimed them
         self.fdb_refused = 0  # MACs not learned because a table or a port's share was full
         self.fdb_evicted = 0  # learned rows that made room for another port's
         self.probes_sent = 0  # probes are no frames: they stand in no other count

@@ -20,8 +20,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from vxswitch.bindings import Bindings
 from vxswitch.counters import Counts, Stats
 from vxswitch.model import Antispoof, Learning, Unknown, Vtep
+from vxswitch.wire.neighbour import Said
 
 if TYPE_CHECKING:
     from vxswitch.groups import GroupTable
@@ -131,6 +133,7 @@ class Table:
         unknown: Unknown = "flood",
         antispoof: Antispoof = "mac",
         vlan: VlanPolicy = "strip",
+        suppress: bool = True,
         max_macs: int = 16384,
         stats: Stats | None = None,
     ) -> None:
@@ -141,6 +144,7 @@ class Table:
         self.unknown: Unknown = unknown
         self.antispoof: Antispoof = antispoof
         self.vlan: VlanPolicy = vlan
+        self.suppress = suppress
         self.max_macs = max_macs
         self.stats = stats or Stats()
         self.generation = 0
@@ -150,11 +154,18 @@ class Table:
         self.suspended = 0  # VTEPs left out of ``flood`` because they are suspended
         self.senders: dict[str, Peer] = {}  # by address: who may send into this network
         self.learned: dict[Hop, dict[bytes, Row]] = {}
+        self.bindings = Bindings()  # of the claims
         self.on_local: Callable[[Table, Row, bool], None] | None = None  # (table, row, appeared)
+        self.on_heard: Callable[[Table, Row, Said], None] | None = None  # a local station about itself
         self.watcher: Watcher | None = None
         self.groups: GroupTable | None = None  # None: all multicast is flooded
         self._sweep: list[bytes] = []  # what is left of this pass of ``age``
         self._slice = 0
+
+    @property
+    def claims(self) -> bool:
+        """The store says who has a MAC. With ``hybrid`` the underlay says so, too, where the store does not."""
+        return self.learning != "flood"
 
     # -- the way of a frame ------------------------------------------------------------------------------------
 
@@ -175,15 +186,24 @@ class Table:
                 return None
             row = Row(mac, hop, "learned", now)
             self._add(row)
-            return row
-        if row.hop is hop:
+        elif row.hop is hop:
             row.seen = now
+            return row
         elif self.may_move(row, hop):
             if hop.local and not self._make_room_behind(hop):
                 self.stats.fdb_refused += 1
                 return row
             self._move(row, hop, "learned", now)
+        else:
+            return row
+        self.stats.learned_soft += self.learning == "hybrid" and not hop.local
         return row
+
+    def hear(self, hop: Hop, said: Said) -> None:
+        """A local station says something about itself, by ARP or neighbour discovery."""
+        row = self.rows.get(said.mac)
+        if self.on_heard is not None and row is not None and row.hop is hop:
+            self.on_heard(self, row, said)
 
     # -- control ------------------------------------------------------------------------------------------------
 
@@ -226,6 +246,11 @@ class Table:
             self.watcher.row(self, mac)
         row.hop = None
         return row
+
+    def bind(self, mac: bytes, addresses: Iterable[bytes]) -> None:
+        """The MAC is claimed with these addresses, and no others."""
+        if self.bindings.bind(mac, addresses) and self.watcher is not None:
+            self.watcher.row(self, mac)
 
     def add_port(self, port: Hop) -> None:
         """A local port begins to receive what is flooded."""
@@ -294,14 +319,14 @@ class Table:
     def may_move(self, row: Row, hop: Hop) -> bool:
         """A plain frame may move a learned row; and a *local* port's own frame moves a remote claimed one.
 
-        (Local evidence outranks a stale remote row; the claim that follows decides. A static row stays. In control mode
-        what was learned here is claimed, or about to be: it moves away by another's claim, not by a frame.)
+        (Local evidence outranks a stale remote row; the claim that follows decides. A static row stays. Where MACs are
+        claimed, what was learned here is, or is about to be: it moves away by another's claim, not by a frame.)
         """
         if row.source == "static" or row.given or "sticky" in row.flags or "frozen" in row.flags:
             return False
         if row.source == "claimed":
             return hop.local
-        return hop.local or self.learning != "control" or row.hop is None or not row.hop.local
+        return hop.local or not self.claims or row.hop is None or not row.hop.local
 
     def _add(self, row: Row) -> None:
         self.rows[row.mac] = row

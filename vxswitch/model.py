@@ -146,6 +146,7 @@ class PortSpec:
     rate_bits: int | None = None
     pps: int | None = None
     offloads: int = 0  # TUN_F_* that the TAP accepted (linux/if_tun.h)
+    addresses: tuple[bytes, ...] | None = None  # only these may be sent from (4 or 16 bytes each); None = any
 
 
 @dataclass(frozen=True, slots=True)

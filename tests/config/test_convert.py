@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vxswitch.config.convert import Given, build, vteps
-from vxswitch.config.sections import Fdb, Limits, Log, Network, Networks, StoreKeys, Timers, Underlay
+from vxswitch.config.sections import Fdb, Limits, Log, Network, StoreKeys, Timers, Underlay
 from vxswitch.errors import UsageError
 from vxswitch.model import Vtep
 
@@ -82,11 +82,6 @@ def test_fixed_fields_are_no_keys():
     assert build(Network, "networks.a", in_file(vni=5), name="a", **settings).name == "a"
     with pytest.raises(UsageError, match=r"unknown key networks\.a\.name"):
         build(Network, "networks.a", in_file(name="b"), name="a", **settings)
-
-
-def test_what_is_not_built_is_refused_with_its_place():
-    with pytest.raises(UsageError, match=r"networks.antispoof: .*not supported in this version \(in vx.toml\)"):
-        build(Networks, "networks", in_file(antispoof="full"))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from vxswitch.errors import StoreUnavailableError
 from vxswitch.fdb import Fdb, LocalPort, Table
 from vxswitch.model import Claim
 from vxswitch.store.base import ClaimResult, LocalMac, StoreStatus
+from vxswitch.wire.neighbour import ANNOUNCE, ASK, Said
 
 VNI = 100
 
@@ -317,3 +318,77 @@ async def test_confirmation_keeps_the_flags_that_the_store_tells() -> None:
     house.store._answer = frozen  # type: ignore[method-assign,assignment]
     await house.flush()
     assert house.table.rows[mac(2)].flags == ("frozen",)
+
+
+# -- what stations say of themselves -----------------------------------------------------------------------------------
+
+IP = b"\x0a\0\0\x09"
+
+
+def announcement(number: int, evidence: str = "garp") -> Said:
+    return Said(ANNOUNCE, mac(number), IP, IP, evidence)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("evidence", ["garp", "na", "rarp"])
+async def test_an_announcement_is_claimed_as_what_it_is(evidence: str) -> None:
+    house = House()
+    house.appear(2)
+    house.table.hear(house.host, announcement(2, evidence))
+    await house.flush()
+    assert house.store.calls == [[LocalMac(VNI, mac(2), evidence, ("10.0.0.9",))]]  # type: ignore[arg-type]
+    house.appear(3)
+    await house.flush()
+    assert house.store.calls[1][0].evidence == "frame", "the evidence was for one claim"
+
+
+async def test_an_announcement_passes_frames_in_the_queue() -> None:
+    house = House()
+    for number in range(100, 400):
+        house.appear(number)
+    house.appear(2)
+    house.table.hear(house.host, announcement(2))
+    await house.flush()
+    assert house.claimed()[0] == mac(2)
+    while house.announcer.backlog:
+        await house.flush()
+    assert sorted(house.claimed()) == sorted([mac(2), *map(mac, range(100, 400))])
+
+
+async def test_evidence_outlasts_the_stores_absence() -> None:
+    house = House()
+    house.store.away = True
+    house.appear(2)
+    house.table.hear(house.host, announcement(2))
+    with pytest.raises(StoreUnavailableError):
+        await house.flush()
+    house.store.away = False
+    await house.flush()
+    assert house.store.calls[0][0].evidence == "garp"
+
+
+async def test_a_new_address_is_claimed_and_an_old_one_is_not() -> None:
+    house = House()
+    house.appear(1, given=True)
+    await house.flush()
+    question = Said(ASK, mac(1), IP, b"\x0a\0\0\x01", "frame")
+    for _ in range(3):
+        house.table.hear(house.port, question)
+    await house.flush()
+    assert house.store.calls[1:] == [[LocalMac(VNI, mac(1), "attach", ("10.0.0.1", "10.0.0.9"))]]
+    house.table.hear(house.port, question._replace(ip=b"\x0a\0\0\x01"))
+    house.table.hear(house.port, question._replace(ip=b"\xfe\x80" + bytes(13) + b"\x01"))
+    assert house.announcer.backlog == 0, "given with the port, and link-local"
+    assert [one.ips for one in house.announcer.reassert(VNI)] == [("10.0.0.1", "10.0.0.9")]
+
+
+async def test_who_lost_a_mac_for_good_tells_that_it_moved_in_an_orderly_way() -> None:
+    house = House()
+    house.announcer.moved_away(VNI, mac(2))
+    house.announcer.moved_away(VNI, mac(3))
+    house.appear(3)  # it is here, too: nothing orderly about that
+    house.announcer.tick(300.0)
+    assert not house.announcer.pending(VNI, mac(2)) and house.announcer.backlog == 1
+    house.time.pass_by(3.0)
+    house.announcer.tick(300.0)
+    await house.flush()
+    assert house.store.released == [(VNI, mac(2))] and house.claimed() == [mac(3)]

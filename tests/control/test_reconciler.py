@@ -21,6 +21,7 @@ class Announcements:
 
     claimed: list[bytes] = field(default_factory=list)
     released: list[bytes] = field(default_factory=list)
+    lost: list[bytes] = field(default_factory=list)
     under_way: set[bytes] = field(default_factory=set)
 
     def announce(self, vni: int, mac: bytes) -> None:
@@ -28,6 +29,9 @@ class Announcements:
 
     def release(self, vni: int, mac: bytes) -> None:
         self.released.append(mac)
+
+    def moved_away(self, vni: int, mac: bytes) -> None:
+        self.lost.append(mac)
 
     def pending(self, vni: int, mac: bytes) -> bool:
         return mac in self.under_way
@@ -424,3 +428,57 @@ def test_addresses_of_claims_can_be_asked_for() -> None:
     assert house.reconciler.owner_of(VNI, "10.0.0.1") == MAC
     assert house.reconciler.ips_of(VNI, MAC) == ("10.0.0.1",)
     assert house.reconciler.owner_of(VNI, "10.0.0.2") is None and house.reconciler.ips_of(7, MAC) == ()
+
+
+# -- addresses, duplicates, soft rows ----------------------------------------------------------------------------------
+
+IP = b"\x0a\0\0\x01"
+
+
+def test_the_addresses_of_claims_are_bound_as_long_as_the_claims_stand() -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)))
+    assert house.table.bindings.mac_of(IP) == MAC
+    house.hear(Claimed(replace(claim(C, 11), ips=("10.0.0.2", "nonsense"))))
+    assert house.table.bindings.mac_of(IP) is None and house.table.bindings.of(MAC) == (b"\x0a\0\0\x02",)
+    house.hear(Withdrawn(VNI, MAC, 12))
+    assert house.table.bindings.of(MAC) == ()
+
+
+def test_a_duplicate_is_named_once_with_both_nodes_and_our_port(caplog: pytest.LogCaptureFixture) -> None:
+    house = House()
+    house.members()
+    house.hear(Claimed(claim(B, 10)))
+    house.table.install(MAC, house.port, "learned", 0.0)
+    house.hear(Claimed(claim(C, 11, flags=("frozen",))), Claimed(claim(C, 12, flags=("frozen",))))
+    assert house.reconciler.freezes == 1 and "frozen" in house.table.rows[MAC].flags
+    (told,) = [record.message for record in caplog.records if "duplicate" in record.message]
+    assert "node c" in told and "node b" in told and "red/c1/eth0" in told
+
+
+def test_a_mac_that_only_stood_here_is_released_when_it_moves_away_and_a_given_one_is_not() -> None:
+    house = House()
+    house.members()
+    house.local(MAC, given=False)
+    house.local(OTHER)
+    house.hear(Claimed(claim(B, 10)), Claimed(claim(B, 11, OTHER)))
+    assert house.said.lost == [MAC]
+
+
+def test_hybrid_a_learned_row_stands_in_for_a_missing_claim_and_never_for_one_that_is_there() -> None:
+    house = House()
+    house.table.learning = "hybrid"
+    house.members()
+    b, c = (house.fdb.peers[vtep(f"192.0.2.{n}")] for n in (2, 3))
+    house.table.learn(MAC, b, 0.0)
+    assert house.table.rows[MAC].source == "learned" and house.table.stats.learned_soft == 1
+    house.hear(Claimed(claim(C, 10)))
+    house.table.learn(MAC, b, 0.0)
+    assert (house.table.rows[MAC].source, house.table.rows[MAC].hop) == ("claimed", c)
+    house.hear(Withdrawn(VNI, MAC, 11))
+    assert MAC not in house.table.rows
+    house.local(OTHER, given=False)
+    house.table.learn(OTHER, b, 0.0)
+    assert house.hop(OTHER) == "local", "what is here moves away by a claim, not by a frame"
+    assert house.table.stats.learned_soft == 1

@@ -31,9 +31,9 @@ def test_what_is_left_out_or_null_is_the_default() -> None:
         ({"vni": True}, "16777215"),
         ({"mtu": 20}, "68"),
         ({"mtu": "big"}, "auto"),
-        ({"learning": "hybrid"}, "not supported in this version"),
         ({"learning": "guess"}, "control"),
-        ({"unknown": "ask"}, "not supported in this version"),
+        ({"unknown": "guess"}, "ask"),
+        ({"suppress": "yes"}, "true or false"),
         ({"subnets": ["10.0.0.1/24"]}, "host bits"),
         ({"subnets": ["10.0.0.0/8", "10.1.0.0/16"]}, "overlap"),
         ({"subnets": "10.0.0.0/24"}, "subnets"),
@@ -65,7 +65,7 @@ def test_settings_survive_the_state_directory() -> None:
 
 def test_a_record_describes_a_network_completely() -> None:
     record = NetworkRecord("red", 100, ("10.0.0.0/24",), 1300, "flood", "drop", "off")
-    network = settings.from_record(record, "carry")
+    network = settings.from_record(record, config.Networks(learning="control", vlan="carry"))
     assert network.record() == record and network.vlan == "carry"
 
 

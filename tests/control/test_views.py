@@ -8,7 +8,7 @@ from vxswitch.counters import Drop
 from vxswitch.fdb import Table
 from vxswitch.store.static import StaticStore
 
-FDB_KEYS = ["network", "vni", "mac", "hop", "port", "vtep", "node", "flags", "source", "age", "rev"]
+FDB_KEYS = ["network", "vni", "mac", "hop", "port", "vtep", "node", "flags", "source", "age", "rev", "ips"]
 
 
 async def test_status_has_every_field_of_the_interface(world: World) -> None:
@@ -94,6 +94,7 @@ async def test_rows_of_every_kind(world: World) -> None:
         "source": "claimed",
         "age": None,
         "rev": mine["rev"],
+        "ips": [],
     }
     theirs = rows["02:00:00:00:00:08"]
     assert (theirs["hop"], theirs["port"], theirs["vtep"]) == ("remote", None, "192.0.2.2:4789")

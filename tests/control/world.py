@@ -77,6 +77,7 @@ class FakePlane:
         self.probes: list[tuple[Peer, int, bytes]] = []
         self.probe_verdict: Callable[[int], int] = lambda size: 0
         self.said: list[tuple[str, bytes]] = []
+        self.asked: list[tuple[str, bytes, bytes]] = []
         self.closed = False
 
     def set_vteps(self, vteps: Sequence[Vtep]) -> None:
@@ -101,6 +102,9 @@ class FakePlane:
 
     def say(self, port: LocalPort, frame: bytes) -> None:
         self.said.append((port.id, frame))
+
+    def ask_station(self, port: LocalPort, mac: bytes, address: bytes) -> None:
+        self.asked.append((port.id, mac, address))
 
     def poll(self, now: float) -> None:
         pass
@@ -280,6 +284,7 @@ class Node:
         )
         self.announcer.ports = self.networks.follower = self.reconciler.ports = self.ports
         self.announcer.put_back, self.announcer.fall_back = self.reconciler.put_back, self.reconciler.fall_back
+        self.announcer.neighbours.ask = self.plane.ask_station
         self.groups = Groups(
             self.networks, self.store, self.plane, settings=config.Mcast(), single=self.ports.single, clock=clock
         )

@@ -31,6 +31,7 @@ class Loop:
     def __init__(self) -> None:
         self.readers: dict[int, Callable[[], None]] = {}
         self.soon: list[Callable[[], None]] = []
+        self.later: list[tuple[float, Callable[[], None]]] = []
 
     def turn(self) -> int:
         """Call what is due and what is readable; how many calls that were."""
@@ -63,6 +64,7 @@ class Node:
             UnderlayOptions(send_sockets=4, **options),
             clock=lambda: self.now,
             call_soon=lambda callback: loop.soon.append(callback),
+            call_later=lambda delay, callback: loop.later.append((delay, callback)),
             add_reader=lambda fd, callback: loop.readers.update({fd: callback}),
             remove_reader=lambda fd: loop.readers.pop(fd, None),
             on_port_gone=self.gone.append,
@@ -91,7 +93,7 @@ class Node:
         drops = self.plane.drops()
         stats = self.plane.stats
         came = offered + stats.copies + stats.originated
-        assert came == delivered + stats.absorbed + sum(drops.values()), drops
+        assert came == delivered + stats.held + stats.absorbed + sum(drops.values()), drops
         assert self.bugs == []
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ from tests.dataplane.frames import (
     wire_count,
 )
 from vxswitch.fdb import Table
+from vxswitch.wire import arp, nd
 
 MACS = 12
 GROUPS = (BROADCAST, bytes.fromhex("01005e000001"), bytes.fromhex("333300000001"), bytes.fromhex("0180c2000000"))
@@ -57,8 +58,9 @@ class World:
             host.network(
                 vni,
                 mtu=self.random.choice((1400, 1450, 9000)),
-                learning=self.random.choice(("flood", "control")),
-                unknown=self.random.choice(("flood", "drop")),
+                learning=self.random.choice(("flood", "control", "hybrid")),
+                unknown=self.random.choice(("flood", "drop", "ask")),
+                suppress=self.random.random() < 0.8,
                 vlan=self.random.choice(("strip", "carry")),
                 max_macs=self.random.choice((4, 16384)),
             )
@@ -116,6 +118,8 @@ class World:
         return self.odd(kind, dst, src, packet)
 
     def odd(self, kind: int, dst: bytes, src: bytes, packet: bytes) -> bytes:
+        if kind == 7 and self.random.random() < 0.6:
+            return plain(self.question(dst, src))
         if kind == 7:
             return plain(ethernet(dst, src, self.random.choice((ARP, 0x88CC, 0, 0xFFFF, 600)), packet[:50]))
         if kind == 8:
@@ -125,6 +129,16 @@ class World:
             )
         bits = self.random.choice((0x4000, 0x2000, 0x0001))
         return plain(ethernet(dst, src, IP4, ip4("10.0.0.1", "10.0.0.2", 17, packet[20:], tos=3, fragment=bits)))
+
+    def question(self, dst: bytes, src: bytes) -> bytes:
+        """Something that is said about neighbours, to somebody or to all."""
+        target, sender = (bytes((10, 0, 0, self.random.randrange(MACS))) for _ in range(2))
+        if self.random.random() < 0.5:
+            target, sender = (bytes.fromhex("fd" + "00" * 14) + address[3:] for address in (target, sender))
+            group = nd.group_of(target)
+            return nd.solicit(self.random.choice((dst, nd.group_mac(group))), src, sender, group, target)
+        asked = arp.request(BROADCAST, src, self.random.choice((sender, target, bytes(4))), target)
+        return self.random.choice((asked, arp.reply(src, sender, dst, target)))
 
     def send(self) -> None:
         ports = [p for h in self.fabric.hosts for p in h.ports if p in p.table.ports]
@@ -162,11 +176,13 @@ class World:
         else:
             hop = self.random.choice(hops)
             table.install(address, hop, self.random.choice(("claimed", "static", "learned")), self.fabric.now)
+            last = self.random.randrange(MACS)
+            table.bind(address, (bytes((10, 0, 0, last)), bytes.fromhex("fd" + "00" * 14) + bytes((last,))))
 
     def policy(self, host: Host, table: Table) -> None:
         table.mtu = self.random.choice((1400, 1450, 9000))
-        table.unknown = self.random.choice(("flood", "drop"))
-        table.learning = self.random.choice(("flood", "control"))
+        table.unknown = self.random.choice(("flood", "drop", "ask"))
+        table.learning = self.random.choice(("flood", "control", "hybrid"))
         table.vlan = self.random.choice(("strip", "carry"))
         table.changed()
         self.set_peers(table.vni)
@@ -193,5 +209,6 @@ class World:
         for port in host.ports:
             port.refuse = self.random.choice((0, 0, 0, 32, 33))
         self.fabric.now += self.random.choice((0.01, 1.0, 100.0))
+        host.encap.asking.tick(self.fabric.now)
         for _ in range(20):
             table.age(self.fabric.now, 60.0)

@@ -85,7 +85,8 @@ def conserved(switch: SwitchProcess) -> bool:
     status, stats = switch.vx("status", "--json"), switch.vx("stats", "--json")
     drops = sum(switch.vx("drops", "--json").values())
     return bool(
-        stats["frames_in"] + stats["copies"] + stats["originated"] == stats["frames_out"] + stats["absorbed"] + drops
+        stats["frames_in"] + stats["copies"] + stats["originated"]
+        == stats["frames_out"] + stats["absorbed"] + stats["held"] + drops
         and status["frames"] == {"in": stats["frames_in"], "out": stats["frames_out"]}
     )
 

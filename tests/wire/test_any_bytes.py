@@ -5,7 +5,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vxswitch.wire import checksum, cmsg, ethernet, flow, ip, virtio, vxlan
+from vxswitch.wire import address, arp, checksum, cmsg, ethernet, flow, ip, nd, neighbour, virtio, vxlan
 
 MACS = bytes.fromhex("020000000002020000000001")
 ETHERTYPES = ["0800", "86dd", "8100", "88a8", "0806", "0000"]
@@ -45,6 +45,33 @@ def test_readers_and_in_place_writers(canvas, frame: bytes, outer: int) -> None:
     assert len(marked) == len(frame)
     moved = ethernet.strip_tags(sheet.buf, sheet.start, sheet.length)
     assert moved == ethernet.TRUNCATED or sheet.frame(moved)[12:] == marked[moved + 12 :]
+
+
+ND = st.builds(
+    lambda size, kind, rest: (
+        MACS + bytes.fromhex("86dd 60000000") + size.to_bytes(2) + b"\x3a\xff" + bytes(32) + kind + rest
+    ),
+    st.integers(0, 90),
+    st.sampled_from([b"\x87\x00", b"\x88\x00", b"\x87\x01"]),
+    st.binary(max_size=90),
+)
+ARP = st.binary(max_size=40).map(lambda rest: MACS + bytes.fromhex("0806 0001 0800 0604") + rest)
+
+
+@given(FRAMES | ND | ARP)
+def test_what_stations_say(canvas, frame: bytes) -> None:
+    sheet = canvas(frame)
+    assert nd.parse(sheet.buf, sheet.start, sheet.length) is None or len(frame) >= 78
+    assert arp.parse(sheet.buf, sheet.start, sheet.length) is None or len(frame) >= 42
+    if len(frame) < ethernet.HEADER_LEN:
+        return
+    address.used(sheet.buf, sheet.start, sheet.length)
+    question = neighbour.ask_all(sheet.buf, sheet.start, sheet.length)
+    assert question is None or neighbour.listen(question, 0, len(question)) is not None or frame[14] >> 4 == 6
+    said = neighbour.listen(sheet.buf, sheet.start, sheet.length)
+    if said is not None and said.kind in (neighbour.ASK, neighbour.PROBE):
+        neighbour.answer(said, bytes(6))
+    assert sheet.frame() == frame
 
 
 @given(FRAMES)

@@ -33,6 +33,7 @@ def planes() -> Iterator[tuple[Plane, Plane]]:
                 UnderlayOptions(),
                 clock=lambda: 0.0,
                 call_soon=ignore,
+                call_later=ignore,
                 add_reader=ignore,
                 remove_reader=ignore,
                 on_port_gone=ignore,
@@ -65,6 +66,15 @@ def test_nothing_is_told_where_nothing_was_counted(planes: tuple[Plane, Plane]) 
     theirs[1].rx_frames += 1
     assert counting.take(worker, theirs) is not None
     assert counting.take(worker, theirs) is None
+
+
+def test_what_goes_up_and_down_is_right_in_the_end(planes: tuple[Plane, Plane]) -> None:
+    main, worker = planes
+    for step, held in enumerate((3, -1, -2), 1):
+        worker.stats.held += held
+        worker.stats.arp_answered += 1
+        assert deliver(worker, {}, main, {})
+        assert main.stats.held == (3, 2, 0)[step - 1] and main.stats.arp_answered == step
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -45,7 +45,7 @@ from vxswitch.workers.messages import (
 MAC = b"\x02\x00\xff\x00\x00\x01"
 SPEC = PortSpec("red/c1/eth0", 100, MAC, True, 64, 1000, 2000, rate_bits=10**9, pps=None, offloads=0x67)
 PEER = PeerState(("2001:db8::1", 4789), "n1", True, False)
-NETWORK = NetworkState(100, "red", 1450, "control", "flood", "mac", "strip", 1, [PEER])
+NETWORK = NetworkState(100, "red", 1450, "control", "flood", "mac", "strip", True, 1, [PEER])
 
 TO_WORKER = [
     Begin(UnderlayOptions(send_sockets=3, busy_poll=0.5), 1.0, Identity(2**64 - 1, 1), "debug", "json"),

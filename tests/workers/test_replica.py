@@ -12,13 +12,16 @@ from vxswitch.fdb import Fdb, Hop, Peer, Table
 from vxswitch.groups import Family, GroupTable, Members
 from vxswitch.model import PortSpec, Vtep
 from vxswitch.wire.multicast import BAD, Message
+from vxswitch.wire.neighbour import ASK, Said
 from vxswitch.workers.feed import Feed
 from vxswitch.workers.messages import (
     Groups,
+    Heard,
     Learned,
     NetworkGone,
     NetworkState,
     Overheard,
+    Question,
     Rows,
     decode_to_worker,
     encode,
@@ -39,7 +42,7 @@ class Both:
         self.fdb = Fdb()
         self.numbers: dict[Hop, int] = {}
         self.due: list[object] = []
-        self.questions: list[Learned | Overheard] = []
+        self.questions: list[Question] = []
         self.answers = True
         self.copy = Fdb()
         self.ports: dict[int, TapPort] = {}
@@ -58,7 +61,7 @@ class Both:
             self.ports[number] = TapPort(SPEC, self.copy.tables[VNI], FlowCache(), 0.0, -1)
             self.copy.tables[VNI].add_port(self.ports[number])
 
-    def _ask(self, question: Learned | Overheard) -> bool:
+    def _ask(self, question: Question) -> bool:
         self.questions.append(question)
         return self.answers
 
@@ -90,7 +93,7 @@ class Both:
         self.flush()
         table, copy = self.table, self.copy.tables[VNI]
         assert _rows(table, self.numbers) == _rows(copy, {port: n for n, port in self.ports.items()})
-        policy = ("mtu", "learning", "unknown", "antispoof", "vlan", "suspended")
+        policy = ("mtu", "learning", "unknown", "antispoof", "vlan", "suppress", "suspended")
         assert [getattr(table, key) for key in policy] == [getattr(copy, key) for key in policy]
         assert [p.vtep for p in table.flood] == [p.vtep for p in copy.flood]
         assert {a: _peer(p) for a, p in table.senders.items()} == {a: _peer(p) for a, p in copy.senders.items()}
@@ -118,6 +121,8 @@ def _rows(table: Table, numbers: dict[Hop, int]) -> dict[bytes, tuple[object, ..
             row.given,
             row.node,
             row.flags,
+            row.stale,
+            table.bindings.of(mac),
         )
         for mac, row in table.rows.items()
         if row.hop is not None
@@ -135,15 +140,19 @@ def test_whatever_happens_the_replica_follows(seed: int) -> None:
                 table.learn(mac, hop, float(now))
             case 3:
                 source = chance.choice(("static", "claimed", "learned"))
-                table.install(mac, hop, source, float(now), given=hop.local and chance.random() < 0.3, node="n")
+                given, stale = hop.local and chance.random() < 0.3, chance.random() < 0.3
+                table.install(mac, hop, source, float(now), given=given, node="n", stale=stale)
+                table.bind(mac, [bytes((10, 0, 0, n)) for n in range(chance.randrange(4))])
             case 4:
                 table.withdraw(mac)
+                table.bind(mac, ())
             case 5:
                 table.age(float(now), 20.0)
             case 6:
                 table.withdraw_hop(hop)
             case 7:
                 table.unknown, table.mtu = chance.choice(("flood", "drop")), chance.randrange(1280, 1500)
+                table.suppress = chance.random() < 0.5
                 table.changed()
             case 8:
                 peers = chance.sample(list(both.fdb.peers.values()), 3)
@@ -291,3 +300,21 @@ def test_what_stations_say_about_groups_is_told_to_the_main_process_within_bound
     both.replica.new_period()
     copy.groups.hear(both.ports[1], message)
     assert len(both.questions) == QUESTIONS + 1
+
+
+def test_what_a_station_says_is_told_once_a_period() -> None:
+    both = Both()
+    both.flush()
+    said = Said(ASK, MACS[0], b"\x0a\0\0\1", b"\x0a\0\0\2", "frame")
+    for _ in range(3):
+        both.copy.tables[VNI].hear(both.ports[1], said)
+    assert both.questions == [Heard(VNI, 1, ASK, MACS[0], said.ip, said.target, "frame")]
+    both.replica.new_period()
+    both.copy.tables[VNI].hear(both.ports[1], said)
+    both.copy.tables[VNI].hear(both.ports[2], said)
+    assert [question.port for question in both.questions] == [1, 1, 2]
+    both.answers = False
+    both.copy.tables[VNI].hear(both.ports[2], said._replace(ip=None))
+    both.answers = True
+    both.copy.tables[VNI].hear(both.ports[2], said._replace(ip=None))
+    assert len(both.questions) == 5, "what could not be told is told again"

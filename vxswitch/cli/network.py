@@ -115,5 +115,5 @@ def _wanted(args: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(f"--mtu {args.mtu!r}: want {MTU.allowed}") from None
     for option in ("learning", "unknown", "antispoof"):
         if (value := getattr(args, option)) is not None:
-            body[option] = check_built(option, value)
+            body[option] = value
     return body

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import inspect
 
-from vxswitch.config.rules import Rule, check_built, did_you_mean, mask
+from vxswitch.config.rules import Rule, did_you_mean, mask
 from vxswitch.config.sections import Section
 from vxswitch.errors import UsageError
 from vxswitch.model import Vtep
@@ -71,8 +71,6 @@ def value_of(full: str, given: Given, annotation: Any) -> Any:
             value = _by_rule(rule, given)
         else:
             value = msgspec.convert(given.value, annotation, strict=not given.text)
-        if isinstance(value, str):
-            check_built(full.rpartition(".")[2], value)
     except UsageError as error:
         raise UsageError(f"{full}: {error} ({given.origin})") from None
     except (ValueError, msgspec.ValidationError):

@@ -15,7 +15,7 @@ from vxswitch.config.rules import check_subnets
 from vxswitch.config.sections import Network, Networks
 from vxswitch.errors import UsageError
 
-INHERITED = ("mtu", "learning", "unknown", "antispoof", "vlan")
+INHERITED = ("mtu", "learning", "unknown", "antispoof", "vlan", "suppress")
 
 
 def build_networks(layers: Layers, store_url: str) -> Networks:
@@ -62,8 +62,8 @@ def _network(name: str, table: dict[str, Given], defaults: Networks, port: int) 
 
 
 def _check_learning(key: str, learning: str, store_url: str) -> None:
-    if learning == "control" and store_url == "static:":
-        raise UsageError(f"{key} = 'control': the store static: claims no MACs, want flood, or a Redis store")
+    if learning != "flood" and store_url == "static:":
+        raise UsageError(f"{key} = {learning!r}: the store static: claims no MACs, want flood, or a Redis store")
 
 
 def as_table(network: Network) -> dict[str, object]:

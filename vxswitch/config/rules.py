@@ -26,12 +26,7 @@ REDIS_PORT = 6379  # IANA
 UNIX_PATH_MAX = 107  # linux/un.h: UNIX_PATH_MAX 108, with its closing NUL
 
 # What the interface names and this version does not do: refused wherever it is asked for, never ignored.
-NOT_BUILT = {
-    "learning": ("hybrid",),
-    "unknown": ("ask",),
-    "antispoof": ("full",),
-    "isolation": ("ports",),
-}
+NOT_BUILT = {"isolation": ("ports",)}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 _SCALED = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)\Z")

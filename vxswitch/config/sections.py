@@ -171,6 +171,7 @@ class Networks(Section, frozen=True, kw_only=True):
     learning: Learning  # default: control with a Redis store, flood with static:
     unknown: Unknown = "flood"
     vlan: Vlan = "strip"
+    suppress: bool = True  # answer ARP and neighbour discovery from what is claimed (RFC 9161)
     mtu: Annotated[int | None, MTU] = None
 
 
@@ -187,6 +188,7 @@ class Network(Section, frozen=True, kw_only=True):
     vlan: Vlan
     snooping: Snooping | None = None  # None: as [mcast] says
     querier: Querier | None = None
+    suppress: bool = True
     peers: tuple[Vtep, ...] = ()
 
     def record(self) -> NetworkRecord:

@@ -4,6 +4,9 @@ The tables say so by ``on_local``, from the way of a frame: all that happens the
 latest wish per (VNI, MAC) is kept, so the queue is bounded by the MACs that stand behind local ports, and it is the
 journal too: while the store is away wishes stay in it. A few milliseconds after the first wish they leave in batches.
 
+What a station itself says (``on_heard``) is stronger evidence than its frames: gratuitous ARP, an unsolicited
+advertisement or RARP is claimed as such, ahead of all other wishes. The addresses it names travel with the claim.
+
 A port may claim ``CLAIMS_PER_SECOND``; more than that waits in the queue, and other ports' claims pass it. The answer
 to a claim decides: ours, then the row gets its rev; refused, then the owner's row is put back. Nothing of this holds up
 a frame: a MAC forwards locally from its first frame on.
@@ -14,13 +17,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Protocol
 
+from vxswitch.bindings import unpack
 from vxswitch.control.doors import Clock
+from vxswitch.control.neighbours import Neighbours
 from vxswitch.errors import StoreUnavailableError, VxswitchError
 from vxswitch.fdb import Fdb, Hop, LocalPort, Row, Table
 from vxswitch.model import Claim, format_mac
-from vxswitch.store.base import ClaimResult, LocalMac, Store
+from vxswitch.store.base import ClaimResult, Evidence, LocalMac, Store
+from vxswitch.store.rules import MAX_IPS
+from vxswitch.wire.neighbour import Said, usable
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +37,8 @@ CLAIMS_PER_SECOND = 200.0  # per port
 CLAIM_BURST = 512.0
 _COALESCE = 0.003  # seconds from the first wish to the first batch
 _PAUSE = 0.05  # seconds until ports that spent their budget are asked again
+_COME_BACK = 2.0  # seconds: twice the hold-down (store.rules), after which a plain frame would take the MAC back
+_LOST_MAX = 4096
 _RETRY = (0.2, 2.0)  # seconds between tries while the store is away: first, longest
 
 Key = tuple[int, bytes]  # VNI, MAC
@@ -61,8 +71,11 @@ class Announcer:
         self._fdb = fdb
         self._store = store
         self._clock = clock
+        self.neighbours = Neighbours(fdb, clock=clock, lost=self.announce)
         self._wishes: dict[Key, bool] = {}  # True: claim, False: release
+        self._evidence: dict[Key, Evidence] = {}  # of wished claims, where it is more than a frame
         self._flying: set[Key] = set()
+        self._lost: dict[Key, float] = {}  # until when a MAC that moved away may come back
         self._budgets: dict[Hop, tuple[float, float]] = {}  # tokens left, at this time
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -72,10 +85,10 @@ class Announcer:
 
     def watch(self, table: Table) -> None:
         """Announce the local MACs of this network, those there are and those to come, if it learns by claims."""
-        if table.learning != "control" or self._store.status().state == "static":
-            table.on_local = None
+        if not table.claims or self._store.status().state == "static":
+            table.on_local = table.on_heard = None
             return
-        table.on_local = self.on_local
+        table.on_local, table.on_heard = self.on_local, self.on_heard
         for row in table.rows.values():
             if row.hop is not None and row.hop.local:
                 self._wish((table.vni, row.mac), True)
@@ -86,6 +99,22 @@ class Announcer:
         if not appeared:
             self.fall_back(table.vni, row.mac)
 
+    def on_heard(self, table: Table, row: Row, said: Said) -> None:
+        """``Table.on_heard``: a station behind a local port says who it is.
+
+        An announcement is evidence while the MAC is not ours by the store's word: it has come here just now.
+        """
+        key = (table.vni, row.mac)
+        if said.evidence != "frame" and row.rev is None:
+            self._evidence[key] = said.evidence
+            self._wish(key, True)
+        if said.ip is not None and usable(said.ip) and self._is_new(key, row, said.ip):
+            self._wish(key, True)
+
+    def _is_new(self, key: Key, row: Row, address: bytes) -> bool:
+        given = self._given_ips(row)
+        return unpack(address) not in given and self.neighbours.heard(key, address, MAX_IPS - len(given))
+
     def announce(self, vni: int, mac: bytes) -> None:
         """Claim a MAC (again) that stands behind a local port."""
         self._wish((vni, mac), True)
@@ -93,6 +122,24 @@ class Announcer:
     def release(self, vni: int, mac: bytes) -> None:
         """Give back what the store has under our name, though the MAC is not here."""
         self._wish((vni, mac), False)
+
+    def moved_away(self, vni: int, mac: bytes) -> None:
+        """Another node has claimed a MAC that stood behind a port which goes on without it.
+
+        If it does not come back soon the move was an orderly one, and the store is told so by a release. A MAC that two
+        nodes have is never released by either, and is frozen.
+        """
+        if len(self._lost) < _LOST_MAX:
+            self._lost[(vni, mac)] = self._clock() + _COME_BACK
+
+    def tick(self, age: float) -> None:
+        """Housekeeping, every ``neighbours.pause(age)`` seconds. ``age``: of learned rows, seconds."""
+        self.neighbours.tick(age)
+        now = self._clock()
+        for key in [key for key, until in self._lost.items() if now >= until]:
+            del self._lost[key]
+            if key[0] in self._fdb.tables and self._local_row(key) is None:
+                self._wish(key, False)
 
     def pending(self, vni: int, mac: bytes) -> bool:
         """A claim of this MAC waits or is under way: its answer will decide who has it."""
@@ -106,7 +153,7 @@ class Announcer:
     def reassert(self, vni: int) -> Iterator[LocalMac]:
         """All that this node has in a network: behind its ports as they are now, and behind those that wait."""
         table = self._fdb.tables.get(vni)
-        if table is None or table.learning != "control":
+        if table is None or not table.claims:
             return
         yield from self.ports.expected(vni)
         for row in list(table.rows.values()):
@@ -115,6 +162,8 @@ class Announcer:
 
     def _wish(self, key: Key, claim: bool) -> None:
         self._wishes[key] = claim
+        if not claim:
+            self._evidence.pop(key, None)
         self._idle.clear()
         self._wake.set()
 
@@ -157,6 +206,9 @@ class Announcer:
             log.error("the store refuses our MACs: %s", error)
         finally:
             self._flying.difference_update(claims, releases)
+            for key in claims:
+                if key not in self._wishes:
+                    self._evidence.pop(key, None)
             if not self._wishes:
                 self._idle.set()
         return len(claims) + len(releases) - again
@@ -166,21 +218,26 @@ class Announcer:
         await self._idle.wait()
 
     def _take(self) -> tuple[list[Key], list[Key]]:
-        """The next batch out of the queue, by age, leaving claims of ports that have spent their budget."""
+        """The next batch out of the queue: evidence first, then by age. Claims of ports without budget stay."""
         claims: list[Key] = []
         releases: list[Key] = []
         now = self._clock()
-        for key, claim in list(self._wishes.items()):
+        for key in list(chain(self._evidence, self._wishes)):
             if len(claims) + len(releases) >= BATCH:
                 break
+            claim = self._wishes.get(key)
+            if claim is None:
+                continue  # taken already
             row = self._local_row(key) if claim else None
             if row is not None and row.hop is not None and not self._spend(row.hop, now):
                 continue
             del self._wishes[key]
             if row is not None:
                 claims.append(key)
-            elif not claim:
-                releases.append(key)
+            else:
+                self._evidence.pop(key, None)
+                if not claim:
+                    releases.append(key)
         return claims, releases
 
     def _restore(self, claims: list[Key], releases: list[Key]) -> None:
@@ -238,6 +295,9 @@ class Announcer:
 
     def _local_mac(self, vni: int, row: Row) -> LocalMac:
         flags = ("sticky",) if row.source == "static" and "sticky" in row.flags else ()
-        if not isinstance(row.hop, LocalPort) or not (row.given or row.source == "static"):
-            return LocalMac(vni, row.mac, "frame")
-        return LocalMac(vni, row.mac, "attach", self.ports.ips(row.hop.id) if row.given else (), flags)
+        evidence = "attach" if row.given or row.source == "static" else self._evidence.get((vni, row.mac), "frame")
+        ips = dict.fromkeys((*self._given_ips(row), *self.neighbours.ips(vni, row.mac)))
+        return LocalMac(vni, row.mac, evidence, tuple(ips), flags)
+
+    def _given_ips(self, row: Row) -> tuple[str, ...]:
+        return self.ports.ips(row.hop.id) if row.given and isinstance(row.hop, LocalPort) else ()

@@ -147,8 +147,8 @@ class Api:
                 records = await patiently(self._rooms.store.networks(), deadline())
             except StoreUnavailableError:
                 records = []
-            vlan = self._rooms.networks.defaults.vlan
-            others = [Network(settings.from_record(r, vlan), configured=False) for r in records if r.name not in here]
+            own = self._rooms.networks.defaults
+            others = [Network(settings.from_record(r, own), configured=False) for r in records if r.name not in here]
             shown += [network.view() | {"state": "elsewhere"} for network in others]
         return _json(shown)
 
@@ -162,8 +162,8 @@ class Api:
         body = _object(await request.read())
         may_exist = body.pop("may_exist", False) is True
         wanted = settings.from_plain(body, "request", _defaults(self._rooms.networks.defaults))
-        if wanted.learning == "control" and not self._rooms.networks.recorded:
-            raise UsageError(f"network {wanted.name!r}: learning control needs a store, static: is none")
+        if wanted.learning != "flood" and not self._rooms.networks.recorded:
+            raise UsageError(f"network {wanted.name!r}: learning {wanted.learning} needs a store, static: is none")
         network = await self._rooms.joining.create(wanted, may_exist=may_exist)
         return _json(network.view())
 
@@ -296,5 +296,5 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 def _defaults(networks: NetworkDefaults) -> dict[str, Any]:
-    plain = {key: getattr(networks, key) for key in ("learning", "unknown", "antispoof", "vlan")}
+    plain = {key: getattr(networks, key) for key in ("learning", "unknown", "antispoof", "vlan", "suppress")}
     return {**plain, "mtu": networks.mtu or "auto"}

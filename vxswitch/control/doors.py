@@ -63,6 +63,9 @@ class DataPlane(Protocol):
 
     def say(self, port: LocalPort, frame: bytes) -> None:
         """Send a frame of the switch's own to what is behind a port."""
+
+    def ask_station(self, port: LocalPort, mac: bytes, address: bytes) -> None:
+        """Ask a station behind a port whether it still has this address, 4 or 16 bytes: its answer is heard."""
         ...
 
     def poll(self, now: float) -> None:

@@ -56,7 +56,7 @@ class Joining:
             record = await patiently(self._store.get_network(name), deadline())
             if record is None:
                 raise NotFoundError(f"there is no network {name!r}: `vxswitch network create {name}` makes it")
-            return await self._join(asked_for.from_record(record, self._networks.defaults.vlan))
+            return await self._join(asked_for.from_record(record, self._networks.defaults))
 
     async def _join(self, settings: config.Network) -> Network:
         if settings.vni is None and not self._networks.recorded:
@@ -147,10 +147,12 @@ class Joining:
     def _change(known: Network, asked: config.Network) -> list[str]:
         known.configured = True
         keys = asked_for.fixed(asked, known.settings)
-        ours = ("unknown", "antispoof", "vlan", "snooping", "querier", "peers")
-        known.settings = msgspec.structs.replace(known.settings, **{key: getattr(asked, key) for key in ours})
+        policy = {key: getattr(asked, key) for key in ("unknown", "antispoof", "vlan", "suppress")}
+        told = {key: getattr(asked, key) for key in ("snooping", "querier", "peers")}
+        known.settings = msgspec.structs.replace(known.settings, **policy, **told)
         table = known.table
         if table is not None:
-            table.unknown, table.antispoof, table.vlan = asked.unknown, asked.antispoof, asked.vlan
+            for key, value in policy.items():
+                setattr(table, key, value)
             table.changed()
         return [f"networks.{known.name}.{key}" for key in keys]

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from vxswitch.control.views import Rooms, Views
+from vxswitch.counters import Stats
 
 CONTENT_TYPE = "text/plain"
 
@@ -61,6 +62,7 @@ class Metrics(Collector):
         yield _counter("vxswitch_drops", "Wire frames dropped.", "reason", self._views.drops())
         stats = self._rooms.plane.stats
         yield CounterMetricFamily("vxswitch_flood_copies", "Copies made by flooding.", value=stats.copies)
+        yield from _of_neighbours(stats)
         yield CounterMetricFamily("vxswitch_fdb_refused", "MACs not learned: table full.", value=stats.fdb_refused)
         yield CounterMetricFamily("vxswitch_fdb_evicted", "Rows that made room for others.", value=stats.fdb_evicted)
 
@@ -125,7 +127,22 @@ class Metrics(Collector):
         )
         announcer = self._rooms.announcer
         yield GaugeMetricFamily("vxswitch_claims_waiting", "MACs not announced yet.", value=announcer.backlog)
+        yield GaugeMetricFamily("vxswitch_neighbours", "Addresses heard locally.", value=len(announcer.neighbours))
+        yield CounterMetricFamily("vxswitch_macs_frozen", "Duplicates frozen.", value=self._rooms.reconciler.freezes)
         yield _counter("vxswitch_claims_refused", "Claims that were refused.", "reason", announcer.refused)
+
+
+def _of_neighbours(stats: Stats) -> Iterator[Metric]:
+    """Questions for neighbours and for unknown destinations, and the frames that they account for."""
+    answered = {"arp": stats.arp_answered, "nd": stats.nd_answered}
+    yield _counter("vxswitch_neighbours_answered", "Questions answered instead of flooded.", "protocol", answered)
+    directed = {"arp": stats.arp_directed, "nd": stats.nd_directed}
+    yield _counter("vxswitch_neighbours_directed", "Questions sent to one VTEP only.", "protocol", directed)
+    yield CounterMetricFamily("vxswitch_learned_soft", "MACs that the underlay taught.", value=stats.learned_soft)
+    yield CounterMetricFamily("vxswitch_asked", "Questions about unknown destinations.", value=stats.asked)
+    yield CounterMetricFamily("vxswitch_absorbed", "Frames that ended in the switch itself.", value=stats.absorbed)
+    yield CounterMetricFamily("vxswitch_originated", "Frames that the switch made.", value=stats.originated)
+    yield GaugeMetricFamily("vxswitch_held", "Frames that wait for their destination.", value=stats.held)
 
 
 def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -46,5 +46,6 @@ class Network:
             "antispoof": self.settings.antispoof,
             "vlan": self.settings.vlan,
             "snooping": self.table is not None and self.table.groups is not None,
+            "suppress": self.settings.suppress,
             "settled": self.settled.is_set(),
         }

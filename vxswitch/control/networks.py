@@ -6,9 +6,9 @@ member; only then are MACs announced. A record with another VNI or MTU is a ``co
 and ends; later the network goes on forwarding what it did, is no member, and shows the reason until that is resolved.
 
 What the cluster has to agree on (VNI, subnets, MTU, learning) is the record's word; policy towards our own ports
-(unknown, antispoof, vlan) is this node's. Networks joined by a command (``joining``) are kept in ``networks.json``, so
-that they and their ports come back with the switch. What the store did not answer in time is done by ``run`` when it
-can be.
+(unknown, antispoof, vlan, suppress) is this node's. Networks joined by a command (``joining``) are kept in
+``networks.json``, so that they and their ports come back with the switch. What the store did not answer in time is done
+by ``run`` when it can be.
 """
 
 from __future__ import annotations
@@ -192,6 +192,7 @@ class Networks:
             unknown=settings.unknown,
             antispoof=settings.antispoof,
             vlan=settings.vlan,
+            suppress=settings.suppress,
             max_macs=self._max_macs,
             stats=self._stats,
         )
@@ -347,7 +348,7 @@ class Networks:
         table = network.table
         if table is None:
             return
-        table.on_local = None
+        table.on_local = table.on_heard = None
         if network.settled.is_set() and self.recorded:
             try:
                 await patiently(self._store.leave(table.vni), deadline() if until is None else until)

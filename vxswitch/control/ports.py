@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vxswitch import config
+from vxswitch.bindings import pack
 from vxswitch.control import portrecord
 from vxswitch.control.addresses import Addresses
 from vxswitch.control.doors import Clock, DataPlane, Opened, Taps
@@ -32,6 +33,7 @@ from vxswitch.errors import ConflictError, NotFoundError, StoreUnavailableError,
 from vxswitch.fdb import LocalPort, Table
 from vxswitch.model import PortSpec, format_mac
 from vxswitch.store.base import LocalMac
+from vxswitch.wire.address import link_local
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +274,12 @@ class Ports:
             rate_bits=record.rate,
             pps=record.pps,
             offloads=entry.offloads,
+            addresses=None if entry.host or table.antispoof != "full" else self._addresses_of(record),
         )
+
+    def _addresses_of(self, record: PortRecord) -> tuple[bytes, ...]:
+        """What the port may send from with full anti-spoofing: what it was given, and the link-local one of its MAC."""
+        return (*pack(ip.partition("/")[0] for ip in record.ips), link_local(record.mac_bytes))
 
     async def remove(self, entry: Entry) -> None:
         """Take a port out, and its TAP with it."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from vxswitch.bindings import pack
 from vxswitch.control.doors import Clock
 from vxswitch.control.events import Tell, nobody
 from vxswitch.control.peers import Judged, Peers
@@ -50,6 +51,10 @@ class Announces(Protocol):
 
     def release(self, vni: int, mac: bytes) -> None:
         """Give back a MAC that is not here."""
+        ...
+
+    def moved_away(self, vni: int, mac: bytes) -> None:
+        """Another node has claimed a MAC that only happened to stand behind a local port."""
         ...
 
     def pending(self, vni: int, mac: bytes) -> bool:
@@ -125,6 +130,7 @@ class Reconciler:
     ) -> None:
         self.mirrors: dict[int, Mirror] = {}
         self.resyncs: Counter[str] = Counter()  # snapshots after the first one, by reason
+        self.freezes = 0  # MACs that became frozen as duplicates
         self._fdb = fdb
         self._peers = peers
         self._announcer = announcer
@@ -190,6 +196,7 @@ class Reconciler:
             mirror.rows[claim.mac] = claim
             mirror.rev = max(mirror.rev, claim.rev)
             mirror.answered.add(claim.mac)
+            table.bind(claim.mac, pack(claim.ips))
             self._place(mirror, table, claim)
 
     def _claimed(self, mirror: Mirror, table: Table, claim: Claim) -> None:
@@ -199,16 +206,36 @@ class Reconciler:
             self._installed(claim.since)
 
     def _accept(self, mirror: Mirror, table: Table, claim: Claim, *, stale: bool = False) -> None:
-        self._tell_row(table, mirror.rows.get(claim.mac), claim)
+        before = mirror.rows.get(claim.mac)
+        self._tell_row(table, before, claim)
         mirror.rows[claim.mac] = claim
         if not stale:
             mirror.rev = max(mirror.rev, claim.rev)
-        if table.learning != "control":
+        if not table.claims:
             return
+        table.bind(claim.mac, pack(claim.ips))
+        if "frozen" in claim.flags and (before is None or "frozen" not in before.flags):
+            self._tell_frozen(table, claim, before)
         if claim.uid == self._uid:
             self._ours(table, claim)
         else:
             self._theirs(mirror, table, claim, stale)
+
+    def _tell_frozen(self, table: Table, claim: Claim, before: Claim | None) -> None:
+        """Two live nodes have claimed the MAC from each other, again and again: say which, and where it is here."""
+        self.freezes += 1
+        row = _local(table, claim.mac)
+        log.error(
+            "MAC %s of network %s is a duplicate: frozen with node %s (since %.3f), which has it from node %s"
+            " (since %.3f)%s",
+            format_mac(claim.mac),
+            table.name,
+            claim.node,
+            claim.since,
+            before.node if before is not None else "unknown",
+            before.since if before is not None else 0.0,
+            f"; here it is behind port {row.hop.id}" if row is not None and isinstance(row.hop, LocalPort) else "",
+        )
 
     def _ours(self, table: Table, claim: Claim) -> None:
         row = _local(table, claim.mac)
@@ -228,6 +255,8 @@ class Reconciler:
             if stale or newer or self._announcer.pending(claim.vni, claim.mac):
                 return
             log.info("MAC %s of network %s moved away to node %s", format_mac(claim.mac), table.name, claim.node)
+            if not row.given:
+                self._announcer.moved_away(claim.vni, claim.mac)
         self._place(mirror, table, claim, stale=stale)
 
     def _place(self, mirror: Mirror, table: Table, claim: Claim, *, stale: bool = False) -> None:
@@ -252,7 +281,8 @@ class Reconciler:
             self._tell("row.withdrawn", network=table.name, mac=format_mac(mac), node=known.node, rev=rev)
         mirror.rev = max(mirror.rev, rev)
         mirror.unplaced.discard(mac)
-        if table.learning == "control":
+        if table.claims:
+            table.bind(mac, ())
             self.remove(table, mac, rev)
 
     def remove(self, table: Table, mac: bytes, rev: int) -> None:
@@ -285,7 +315,7 @@ class Reconciler:
         """A static row is gone: who has the MAC by the store, or by having been given it, has it again."""
         mirror = self.mirrors.get(table.vni)
         claim = mirror.rows.get(mac) if mirror is not None else None
-        if mirror is not None and claim is not None and claim.uid != self._uid and table.learning == "control":
+        if mirror is not None and claim is not None and claim.uid != self._uid and table.claims:
             self._place(mirror, table, claim)
         else:
             self.remove(table, mac, 0)
@@ -378,7 +408,7 @@ class Reconciler:
                 self._place_rows(mirror, table, node)
 
     def _place_rows(self, mirror: Mirror, table: Table, node: str) -> None:
-        if table.learning != "control":
+        if not table.claims:
             return
         for claim in [c for c in mirror.rows.values() if c.node == node and c.uid != self._uid]:
             if _local(table, claim.mac) is None:

@@ -42,10 +42,11 @@ def to_plain(settings: config.Network) -> dict[str, Any]:
     return {**plain, "subnets": list(settings.subnets), "peers": [str(peer) for peer in settings.peers]}
 
 
-def from_record(record: NetworkRecord, vlan: str) -> config.Network:
-    """A network that only the store has described; how tags are treated is each node's own matter."""
+def from_record(record: NetworkRecord, defaults: config.Networks) -> config.Network:
+    """A network that only the store has described; how tags and neighbours are treated is each node's own matter."""
     fields = {key: getattr(record, key) for key in ("subnets", "mtu", "learning", "unknown", "antispoof")}
-    return config.Network(name=record.name, vni=record.vni, vlan=vlan, **fields)  # type: ignore[arg-type]
+    own = {"vlan": defaults.vlan, "suppress": defaults.suppress}
+    return config.Network(name=record.name, vni=record.vni, **own, **fields)  # type: ignore[arg-type]
 
 
 def adopted(settings: config.Network, record: NetworkRecord) -> config.Network:

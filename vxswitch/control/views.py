@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vxswitch import __version__
+from vxswitch.bindings import unpack
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.convergence import Convergence
 from vxswitch.control.doors import Clock, DataPlane
@@ -117,6 +118,10 @@ class Views:
             "frames_out": delivered,
             **rooms.plane.stats.as_dict(),
             "claims_waiting": rooms.announcer.backlog,
+            "neighbours": len(rooms.announcer.neighbours),
+            "neighbours_refused": rooms.announcer.neighbours.refused,
+            "neighbours_given_up": rooms.announcer.neighbours.given_up,
+            "macs_frozen": rooms.reconciler.freezes,
             "claims_refused": dict(rooms.announcer.refused),
             "peers_unreachable": rooms.peers.unreachable,
             "resyncs": dict(counts.resyncs),
@@ -157,6 +162,7 @@ class Views:
             "source": source,
             "age": round(max(0.0, now - row.seen), 3) if source == "learned" else None,
             "rev": row.rev if source == "claimed" else None,
+            "ips": [unpack(address) for address in table.bindings.of(row.mac)],
         }
 
     def _own(self, table: Table) -> Vtep:
@@ -187,4 +193,5 @@ def _flood_row(table: Table, peer: Peer) -> dict[str, Any]:
         "source": "claimed" if peer.node is not None else "static",
         "age": None,
         "rev": None,
+        "ips": [],
     }

@@ -148,7 +148,10 @@ class Decap:
 
     @staticmethod
     def _learn(table: Table, peer: Peer, src: bytes, now: float) -> Row | None:
-        """In control mode the store says who has a MAC, and the underlay teaches nothing, but for configured peers."""
+        """In control mode the store says who has a MAC, and the underlay teaches nothing, but for configured peers.
+
+        In hybrid mode it teaches where the store says nothing: a learned row never replaces a claimed one.
+        """
         if table.learning != "control" or peer.static:
             return table.learn(src, peer, now)
         return table.lookup(src)

@@ -10,6 +10,7 @@ to the table, and decided.
     to a port      written as it was read, vnet header and all: a super-frame passes whole
     to all others  (``_flood``) one copy to each other local port and to each VTEP of the network, or, of a multicast
                    group, to those that listen (``groups``)
+    ARP and ND     may be answered instead (``neighbours``); for an unknown destination it may wait (``asking``)
 
 The buffer belongs to the Encap and is used again from the start as soon as what waited has been sent.
 """
@@ -17,18 +18,20 @@ The buffer belongs to the Encap and is used again from the start as soon as what
 from __future__ import annotations
 
 from vxswitch.counters import ALIVE, Drop, Stats
-from vxswitch.dataplane import groups, stages
+from vxswitch.dataplane import groups, neighbours, stages
+from vxswitch.dataplane.asking import Asking, Held
 from vxswitch.dataplane.flow import Flow, flow_key
 from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
 from vxswitch.dataplane.port import QUIET, Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
 from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
-from vxswitch.fdb import Hop, Peer, Table
+from vxswitch.fdb import Hop, Peer, Row, Table
 from vxswitch.offload import segment
 from vxswitch.offload.arena import Run
 from vxswitch.offload.segment import Cutter
-from vxswitch.wire import ethernet, ip
+from vxswitch.wire import ethernet, ip, virtio
 from vxswitch.wire.flow import entropy
+from vxswitch.wire.neighbour import STAND_IN, Said, answer, ask_all, listen
 from vxswitch.wire.vxlan import HEADER_LEN
 
 BURST_FRAMES = 64  # frames a port may send before the loop looks at another port
@@ -36,6 +39,7 @@ BURST_BYTES = 256 << 10  # and bytes: four super-frames
 READ_MAX = VNET_LEN + (1 << 16) + 64  # a TAP read: 64 KiB of packet, Ethernet header and tags (linux/if_tun.h, skb)
 _TAG_FIRST_BYTES = frozenset((ethernet.ETH_P_8021Q >> 8, ethernet.ETH_P_8021AD >> 8))
 _BUFFER = 192 << 10  # 64 frames of 2 KiB and one super-frame; jumbo frames empty it sooner
+Decided = tuple[Hop, Path | None, int]  # hop, path, outer ToS
 _CUT_VERDICT = {segment.OK: ALIVE, segment.BAD: Drop.BAD_VNET_HDR, segment.UNSUPPORTED: Drop.UNSUPPORTED_GSO}
 
 
@@ -51,6 +55,7 @@ class Encap:
         self.tos_mask = 0xFF if copy_dscp else ip.ECN_MASK
         self.waiting: list[Path] = []
         self.door: Door | None = None  # the kernel cuts
+        self.asking = Asking(stats, self._resume)
 
     def burst(self, port: Port, now: float) -> bool:
         """Take what the port sends, up to its share. False: its device is gone. ``now``: monotonic seconds."""
@@ -107,7 +112,7 @@ class Encap:
         self._to_port(hop)
         return at
 
-    def _decide(self, port: Port, now: float) -> tuple[Hop, Path | None, int] | int | None:
+    def _decide(self, port: Port, now: float) -> Decided | int | None:
         """Judge and learn: (hop, path, outer ToS), or the reason it dies, or None: flooded, nothing left to do."""
         slot, table = self.slot, port.table
         key = flow_key(slot.view, slot.start, slot.end - slot.start, 0)
@@ -120,26 +125,44 @@ class Encap:
         dst = bytes(slot.view[start : start + ethernet.SRC])
         src = bytes(slot.view[start + ethernet.SRC : start + ethernet.ETHERTYPE])
         verdict = (
-            stages.size(table, slot.longest, tags) or stages.local_source(port, src) or stages.group_destination(dst)
+            stages.size(table, slot.longest, tags)
+            or stages.local_source(port, src)
+            or stages.local_address(port, slot.view, start, slot.end - start, tags)
+            or stages.group_destination(dst)
         )
         if verdict:
             return verdict
         source = table.learn(src, port, now)
         tos = ip.tos(slot.view, start, slot.end - start) & self.tos_mask
+        said = None if slot.gso_type else listen(slot.view, start, slot.end - start)
+        if said is not None and said.mac == src:
+            table.hear(port, said)
+            owner = neighbours.owner(table, said, dst)
+            if owner is not None:
+                return self._neighbour(port, said, owner, tos, now)
+        if dst == STAND_IN:
+            self.stats.absorbed += slot.count
+            return None
         row = None if dst[0] & 1 else table.lookup(dst)
         if row is None or row.hop is None:
-            return self._flood(port, tos, unicast=not dst[0] & 1, now=now)
+            return self._flood(port, tos, now) if dst[0] & 1 else self._unknown(port, dst, tos, now)
+        if self.asking.waiting and (held := self.asking.take(port, dst)) is not None:
+            self._join_held(held, now)
+            return None
+        decided = self._to_row(port, row, tos)
+        if key is not None and source is not None and source.hop is port and not isinstance(decided, int):
+            port.flows.keep(key, Flow(table, source, row, decided[1], tos))
+        return decided
+
+    def _to_row(self, port: Port, row: Row, tos: int) -> Decided | int:
+        """To the one hop behind which the destination stands."""
+        assert row.hop is not None
         verdict = stages.unicast_from_port(row, port)
-        if verdict:
-            return verdict
-        path = None
-        if isinstance(row.hop, Peer):
-            path = self.underlay.path(row.hop, entropy(slot.view, start, slot.end - start))
-            if path is None:
-                return Drop.NO_VTEP_ADDRESS
-        if key is not None and source is not None and source.hop is port:
-            port.flows.keep(key, Flow(table, source, row, path, tos))
-        return row.hop, path, tos
+        if verdict or not isinstance(row.hop, Peer):
+            return verdict or (row.hop, None, tos)
+        slot = self.slot
+        path = self.underlay.path(row.hop, entropy(slot.view, slot.start, slot.end - slot.start))
+        return Drop.NO_VTEP_ADDRESS if path is None else (row.hop, path, tos)
 
     def _vlan_out(self, table: Table) -> int:
         """RFC 7348 section 6.1, encapsulation: tags are stripped, unless the network carries them. Tags left, or -1."""
@@ -240,13 +263,14 @@ class Encap:
 
     # -- all hops --------------------------------------------------------------------------------------------------
 
-    def _flood(self, port: Port, tos: int, *, unicast: bool, now: float) -> int | None:
+    def _flood(self, port: Port, tos: int, now: float) -> int | None:
         """One copy to each other local port and to each VTEP of the network, within the port's budget."""
-        slot, table = self.slot, port.table
-        if unicast and (verdict := stages.unknown_unicast(table)):
-            return verdict
-        if not port.bum.take(slot.count, now):
+        if not port.bum.take(self.slot.count, now):
             return Drop.STORM
+        return self._to_all(port, tos, now)
+
+    def _to_all(self, port: Port, tos: int, now: float) -> int | None:
+        slot, table = self.slot, port.table
         length = slot.end - slot.start
         (ports, vteps), nowhere, said = groups.way(table, slot.view, slot.start, length, stages.no_hops(table))
         if said is not None and table.groups is not None:
@@ -284,6 +308,88 @@ class Encap:
             else:
                 self._gather(path, datagram, tos, now)
         self.flush(now)
+
+    # -- neighbours --------------------------------------------------------------------------------------------------
+
+    def _neighbour(self, port: Port, said: Said, owner: Row, tos: int, now: float) -> Decided | int | None:
+        """A question that need not be flooded: answered, or sent to the one VTEP that can. Budgeted like a flood."""
+        if not port.bum.take(1, now):
+            return Drop.STORM
+        vouched = neighbours.vouched_for(owner)
+        neighbours.count(self.stats, said, answered=vouched)
+        if not vouched:
+            return self._to_row(port, owner, tos)
+        self.stats.absorbed += 1
+        self._make(port, answer(said, owner.mac))
+        self._to_port(port)
+        return None
+
+    def say(self, port: Port, frame: bytes) -> None:
+        """A frame of the switch's own to what is behind one port. Not from within a burst."""
+        self.slot.at = 0
+        self._make(port, frame)
+        self._to_port(port)
+
+    def _make(self, port: Port, frame: bytes) -> None:
+        """Put a frame of the switch's own where the last one stood."""
+        slot = self.slot
+        end = slot.at + VNET_LEN + len(frame)
+        slot.view[slot.at : end] = virtio.NONE + frame
+        slot.take(slot.at, VNET_LEN + len(frame))
+        self.stats.originated += 1
+
+    # -- unknown destinations ----------------------------------------------------------------------------------------
+
+    def _unknown(self, port: Port, dst: bytes, tos: int, now: float) -> int | None:
+        """Nobody is known to have this MAC: flood, drop, or ask, by the network's policy."""
+        slot, table = self.slot, port.table
+        if verdict := stages.unknown_unicast(table):
+            return verdict
+        if table.unknown != "ask":
+            return self._flood(port, tos, now)
+        if not port.bum.take(slot.count, now):
+            return Drop.STORM
+        held = self.asking.keep(port, dst, bytes(slot.view[slot.at : slot.end]), slot.count, now)
+        if held is None:
+            return Drop.UNKNOWN_UNICAST
+        if len(held.frames) == 1:
+            self._ask(port, now)
+        return None
+
+    def _ask(self, port: Port, now: float) -> None:
+        question = ask_all(self.slot.view, self.slot.start, self.slot.end - self.slot.start)
+        if question is None or not port.bum.take(1, now):
+            return
+        self.stats.asked += 1
+        self._make(port, question)
+        verdict = self._to_all(port, 0, now)
+        if verdict:
+            self._drop(port, verdict, 0)
+
+    def _join_held(self, held: Held, now: float) -> None:
+        """The row came while frames waited for it: they go first, this one behind them."""
+        slot = self.slot
+        held.frames.append(bytes(slot.view[slot.at : slot.end]))
+        self.flush(now)  # what follows uses the buffer from its start
+        self._resume(held, now)
+
+    def _resume(self, held: Held, now: float) -> None:
+        """Send on what has waited: to its row if there is one now, else to all. Its budget was taken before."""
+        slot, port = self.slot, held.port
+        for data in held.frames:
+            slot.view[: len(data)] = data
+            slot.take(0, len(data))
+            tos = ip.tos(slot.view, slot.start, slot.end - slot.start) & self.tos_mask
+            row = port.table.lookup(held.dst)
+            known = row is not None and row.hop is not None
+            decided = self._to_row(port, row, tos) if known and row is not None else self._to_all(port, tos, now)
+            if isinstance(decided, int):
+                self._drop(port, decided, 0)
+            elif decided is not None and decided[1] is not None:
+                self._to_vtep(port, None, decided[1], decided[2], 0, now)
+            elif decided is not None:
+                self._to_port(decided[0])
+            self.flush(now)
 
     def _drop(self, port: Port, verdict: int, at: int) -> int:
         port.counts.by_reason[verdict] += self.slot.count

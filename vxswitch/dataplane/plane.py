@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vxswitch.counters import Counts, Drop, Stats
+from vxswitch.dataplane.asking import TICK
 from vxswitch.dataplane.bucket import Bucket
 from vxswitch.dataplane.decap import Decap
 from vxswitch.dataplane.encap import Encap
@@ -24,6 +25,7 @@ from vxswitch.dataplane.underlay import OpenReceiver, Receiver, Underlay
 from vxswitch.fdb import Fdb, LocalPort, Peer
 from vxswitch.model import PortSpec, Vtep
 from vxswitch.wire import probe, virtio
+from vxswitch.wire.neighbour import ask_again
 
 Reader = Callable[[int, Callable[[], None]], None]
 
@@ -40,6 +42,7 @@ class Plane:
         *,
         clock: Callable[[], float],
         call_soon: Callable[[Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
         add_reader: Reader,
         remove_reader: Callable[[int], object],
         on_port_gone: Callable[[LocalPort], None],
@@ -54,6 +57,7 @@ class Plane:
         self.ports: dict[str, TapPort] = {}
         self.underlay = Underlay(options, open_receiver, leads=leads)
         self.encap = Encap(self.underlay, self.stats, copy_dscp=options.copy_dscp)
+        self.encap.asking.wake = lambda: call_later(TICK, self._guarded(self._look_again))
         self.decap = Decap(fdb, self.underlay.counts, self.stats, strict_reserved=options.strict_reserved)
         self.probes = self.decap.probes = Probes(fdb, self.underlay, self.stats, identity)
         self.retired = Counts()  # of ports that are gone
@@ -132,6 +136,7 @@ class Plane:
         tap = self.ports.get(port.id)
         if tap is not None:
             tap.antispoof, tap.max_macs = spec.antispoof, spec.max_macs
+            tap.addresses = None if spec.addresses is None else frozenset(spec.addresses)
             tap.bum = Bucket(spec.bum_pps, spec.bum_burst, self.clock())
             tap.table.changed()
 
@@ -143,6 +148,7 @@ class Plane:
         if tap.fd >= 0:
             self._remove_reader(tap.fd)
             tap.close()
+        tap.counts.by_reason[Drop.PORT_GONE] += self.encap.asking.forget(tap)
         tap.table.remove_port(tap)
         self.retired.add(tap.counts)
         self.retired_rx += tap.rx_frames
@@ -155,6 +161,12 @@ class Plane:
             self.stats.originated += 1
             tap.tx_frames += 1
             tap.tx_bytes += len(frame)
+
+    def ask_station(self, port: LocalPort, mac: bytes, address: bytes) -> None:
+        """Ask a station behind a local port whether it still has this address (4 or 16 bytes)."""
+        tap = self.ports.get(port.id)
+        if tap is not None and tap.fd >= 0:
+            self.encap.say(tap, ask_again(mac, address))
 
     def close(self) -> None:
         """Let go of every descriptor; TAPs that are persistent stay."""
@@ -254,6 +266,15 @@ class Plane:
                 self._stay_awake(now)
 
         return readable
+
+    def _look_again(self) -> None:
+        """Frames wait for their destination to be found."""
+        asking = self.encap.asking
+        try:
+            asking.tick(self.clock())
+        finally:
+            if asking.waiting:
+                asking.wake()
 
     def _stay_awake(self, now: float) -> None:
         """Busy polling: after traffic the loop asks again at once, instead of sleeping, for ``busy_poll`` seconds."""

@@ -33,6 +33,7 @@ class Port(LocalPort):
     """Identity, policy and decision cache of a local port; how bytes get in and out is its subclasses' matter."""
 
     __slots__ = (
+        "addresses",
         "antispoof",
         "bits",
         "bum",
@@ -53,6 +54,7 @@ class Port(LocalPort):
         self.read_at = now  # monotonic, of the last burst
         self.header = vxlan.header(spec.vni)
         self.antispoof = spec.antispoof
+        self.addresses = None if spec.addresses is None else frozenset(spec.addresses)
         self.offloads = spec.offloads
         self.joins_udp = bool(spec.offloads & OFFLOAD_BITS["uso4"])  # its kernel knows GSO_UDP_L4 (linux 6.2)
         self.bum = Bucket(spec.bum_pps, spec.bum_burst, now)

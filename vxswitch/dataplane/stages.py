@@ -10,7 +10,7 @@ from __future__ import annotations
 from vxswitch.counters import ALIVE, Drop
 from vxswitch.dataplane.port import Port
 from vxswitch.fdb import Peer, Row, Table
-from vxswitch.wire import ethernet, vxlan
+from vxswitch.wire import Readable, address, ethernet, vxlan
 
 _HEADER_VERDICT = {vxlan.OK: ALIVE, vxlan.NO_I_FLAG: Drop.NO_I_FLAG, vxlan.RESERVED_BITS: Drop.RESERVED_BITS}
 
@@ -29,6 +29,18 @@ def local_source(port: Port, src: bytes) -> int:
     return ALIVE
 
 
+def local_address(port: Port, buf: Readable, start: int, length: int, tags: int) -> int:
+    """With full anti-spoofing: an IP packet, or what it says by ARP or ND, is from an address given to this port.
+
+    Who has no address yet may say so. What claims to be IP and cannot be read is refused; all else is not asked.
+    """
+    if port.addresses is None:
+        return ALIVE
+    shift = tags * ethernet.TAG_LEN
+    used = address.used(buf, start + shift, length - shift)
+    return ALIVE if used is None or (used and used <= port.addresses) else Drop.SPOOFED_SOURCE
+
+
 def remote_source(table: Table, peer: Peer, src: bytes) -> int:
     """An inner source that this VTEP may use: not one of our live ports' own, not another live node's."""
     if ethernet.bad_source(src):
@@ -38,7 +50,7 @@ def remote_source(table: Table, peer: Peer, src: bytes) -> int:
         return ALIVE
     if row.given:
         return Drop.OWN_MAC
-    if table.learning == "control" and row.source != "learned" and _is_other_live_owner(row, peer):
+    if table.claims and row.source != "learned" and _is_other_live_owner(row, peer):
         return Drop.WRONG_OWNER
     return ALIVE
 

@@ -34,6 +34,7 @@ def trace(underlay: Underlay, table: Table, port: Port, frame: bytes) -> list[St
             f"MTU {table.mtu}",
         )
         and _tell(told, "source", stages.local_source(port, src), format_mac(src))
+        and _address(told, port, frame, tags)
         and _tell(told, "group", stages.group_destination(dst), format_mac(dst))
     )
     if alive:
@@ -77,6 +78,13 @@ def _lookup_in(told: list[Stage], table: Table, frame: bytes) -> None:
     if _tell(told, "flood", ALIVE if ports else nowhere, f"{len(ports)} local ports"):
         for hop in ports:
             _tell(told, "deliver", ALIVE, f"to {_hop_name(hop)}")
+
+
+def _address(told: list[Stage], port: Port, frame: bytes, tags: int) -> bool:
+    if port.addresses is None:
+        return True
+    verdict = stages.local_address(port, frame, 0, len(frame), tags)
+    return _tell(told, "address", verdict, f"{len(port.addresses)} addresses given to the port")
 
 
 def _runt(frame: bytes) -> int:

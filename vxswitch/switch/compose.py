@@ -74,6 +74,7 @@ def make_plane(
     guest: dict[str, Any] = {
         "clock": clock,
         "call_soon": loop.call_soon,
+        "call_later": loop.call_later,
         "add_reader": loop.add_reader,
         "remove_reader": loop.remove_reader,
         "on_port_gone": on_port_gone,
@@ -169,6 +170,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
     peers.probes = prober.heard
     announcer.ports = reconciler.ports = networks.follower = ports
     announcer.put_back, announcer.fall_back = reconciler.put_back, reconciler.fall_back
+    announcer.neighbours.ask = plane.ask_station
     groups = Groups(networks, store, plane, settings=config.mcast, single=ports.single, clock=clock)
     reconciler.groups = groups
     rooms = Rooms(

@@ -28,6 +28,7 @@ from vxswitch.config import Config
 from vxswitch.control import logs
 from vxswitch.control.api import Api, give_to_group
 from vxswitch.control.background import Supervisor
+from vxswitch.control.neighbours import pause
 from vxswitch.control.notify import notify, watchdog_seconds
 from vxswitch.control.state import StateDir, keep_epoch
 from vxswitch.control.views import Rooms, Views
@@ -176,6 +177,7 @@ class Switch:
         self.tasks.start("groups", rooms.groups.run)
         self.tasks.start("reload", self._reload_on_hangup)
         self.tasks.every(lambda: HOUSEKEEPING, "housekeeping", self._housekeeping)
+        self.tasks.every(lambda: pause(self.config.fdb.age), "neighbours", self._tend)
         self.tasks.every(lambda: max(_AGE_PAUSE, self.config.fdb.age / _AGE_SLICES), "ageing", self._age)
 
     def _undo_unless_up(self) -> None:
@@ -234,6 +236,9 @@ class Switch:
         for table in self.rooms.fdb.tables.values():
             table.age(now, self.config.fdb.age)
 
+    def _tend(self) -> None:
+        self.rooms.announcer.tick(self.config.fdb.age)
+
     def _on_port_gone(self, port: LocalPort) -> None:
         self.rooms.ports.on_gone(port)
 
@@ -275,7 +280,7 @@ class Switch:
 
     async def _close_store(self, store: Store) -> None:
         for table in self.rooms.fdb.tables.values():
-            table.on_local = None  # our rows stay in the store: what the ports do from here on is not announced
+            table.on_local = table.on_heard = None  # our rows stay in the store: what the ports do now is not announced
         if self._up.is_set() and self.rooms.networks.recorded:
             await self.built.tables.save()
         await self.rooms.ports.finished()

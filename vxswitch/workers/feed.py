@@ -133,12 +133,11 @@ class Feed:
 
     def _row_of(self, table: Table, mac: bytes) -> RowState:
         row = table.rows.get(mac)
-        hop = row.hop if row is not None else None
+        hop, ips = row.hop if row is not None else None, table.bindings.of(mac)
         if row is None or hop is None:
-            return RowState(mac)
-        if isinstance(hop, Peer):
-            return RowState(mac, None, address(hop.vtep), row.source, row.given, row.node, row.flags)
-        return RowState(mac, self._numbers.get(hop), None, row.source, row.given, row.node, row.flags)
+            return RowState(mac, ips=ips)
+        port, vtep = (None, address(hop.vtep)) if isinstance(hop, Peer) else (self._numbers.get(hop), None)
+        return RowState(mac, port, vtep, row.source, row.given, row.node, row.flags, row.stale, ips)
 
 
 def _state_of(table: Table) -> NetworkState:
@@ -151,6 +150,7 @@ def _state_of(table: Table) -> NetworkState:
         table.unknown,
         table.antispoof,
         table.vlan,
+        table.suppress,
         table.suspended,
         senders,
     )

@@ -14,6 +14,7 @@ from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Source, VlanPolicy
 from vxswitch.model import Antispoof, Learning, PortSpec, Unknown, Vtep
 from vxswitch.wire import multicast
+from vxswitch.wire.neighbour import Evidence
 from vxswitch.wire.probe import Identity, Probe
 
 Address: TypeAlias = tuple[str, int]  # of a VTEP
@@ -78,6 +79,7 @@ class NetworkState(_Message, frozen=True):
     unknown: Unknown
     antispoof: Antispoof
     vlan: VlanPolicy
+    suppress: bool
     suspended: int
     senders: list[PeerState]
 
@@ -110,7 +112,7 @@ class RemovePort(_Message, frozen=True):
 
 
 class RowState(_Part, frozen=True):
-    """The row of a MAC; without port and VTEP: it has none (any more)."""
+    """The row of a MAC; without port and VTEP: it has none (any more). ``ips``: the addresses it is claimed with."""
 
     mac: bytes
     port: int | None = None
@@ -119,6 +121,8 @@ class RowState(_Part, frozen=True):
     given: bool = False
     node: str | None = None
     flags: tuple[str, ...] = ()
+    stale: bool = False
+    ips: tuple[bytes, ...] = ()
 
 
 class Rows(_Message, frozen=True):
@@ -170,6 +174,18 @@ class Learned(_Message, frozen=True):
     mac: bytes
     port: int | None
     vtep: Address | None
+
+
+class Heard(_Message, frozen=True):
+    """A station behind a port says something about itself, as ``wire.neighbour.Said``."""
+
+    vni: int
+    port: int
+    kind: int
+    mac: bytes
+    ip: bytes | None
+    target: bytes
+    evidence: Evidence
 
 
 class Seen(_Message, frozen=True):
@@ -247,7 +263,8 @@ ToWorker: TypeAlias = (
     | Rows
     | Groups
 )
-ToMain: TypeAlias = Up | Learned | Seen | Overheard | PortGone | Answered | Unreachable | Counted
+ToMain: TypeAlias = Up | Learned | Heard | Seen | Overheard | PortGone | Answered | Unreachable | Counted
+Question: TypeAlias = Learned | Heard | Overheard  # what a worker's replica cannot explain by itself
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

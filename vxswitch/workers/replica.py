@@ -16,18 +16,33 @@ from vxswitch.fdb import Fdb, Hop, Peer, Row, Table
 from vxswitch.groups import Family, GroupTable, Members
 from vxswitch.model import Vtep
 from vxswitch.wire.multicast import Message
-from vxswitch.workers.messages import Address, Groups, Learned, NetworkState, Overheard, Rows, RowState, Seen, address
+from vxswitch.wire.neighbour import Said
+from vxswitch.workers.messages import (
+    Address,
+    Groups,
+    Heard,
+    Learned,
+    NetworkState,
+    Overheard,
+    Question,
+    Rows,
+    RowState,
+    Seen,
+    address,
+)
 
 QUESTIONS = 1024  # per period
 _SEEN_ROWS = 1024  # in one message
 
 Ask = Callable[[Table, bytes, Hop], None]
+Tell = Callable[[Table, Hop, Said], None]
 
 
 class ReplicaTable(Table):
     """A network's table that asks where others learn."""
 
     ask: Ask
+    tell: Tell
 
     def learn(self, mac: bytes, hop: Hop, now: float) -> Row | None:
         """Refresh the row; what it does not explain is asked about."""
@@ -38,16 +53,21 @@ class ReplicaTable(Table):
             self.ask(self, mac, hop)
         return row
 
+    def hear(self, hop: Hop, said: Said) -> None:
+        """What stations say of themselves is the main process's to know."""
+        self.tell(self, hop, said)
+
 
 class Replica:
     """All tables of a worker. ``ports`` by number; ``tell`` sends a question, False: not now."""
 
-    def __init__(self, fdb: Fdb, ports: dict[int, TapPort], tell: Callable[[Learned | Overheard], bool]) -> None:
+    def __init__(self, fdb: Fdb, ports: dict[int, TapPort], tell: Callable[[Question], bool]) -> None:
         self._fdb = fdb
         self._ports = ports
         self._tell = tell
         self._asked: dict[tuple[int, bytes], Hop] = {}
         self._overheard = 0  # messages about groups in this period
+        self._heard: set[tuple[int, Hop, Said]] = set()
         self._told_seen = 0.0
 
     # -- what the main process says ----------------------------------------------------------------------------------
@@ -57,10 +77,10 @@ class Replica:
         table = self._fdb.tables.get(state.vni)
         if table is None:
             table = ReplicaTable(state.name, state.vni, mtu=state.mtu)
-            table.ask = self._ask
+            table.ask, table.tell = self._ask, self._hear
             self._fdb.add(table)
         table.mtu, table.learning, table.unknown = state.mtu, state.learning, state.unknown
-        table.antispoof, table.vlan = state.antispoof, state.vlan
+        table.antispoof, table.vlan, table.suppress = state.antispoof, state.vlan, state.suppress
         senders: dict[str, Peer] = {}
         for told in state.senders:
             peer = self._fdb.peer(Vtep(*told.vtep))
@@ -74,11 +94,19 @@ class Replica:
         for state in message.rows:
             self._asked.pop((message.vni, state.mac), None)
             hop = self._hop(state)
+            table.bind(state.mac, state.ips)
             if hop is None:
                 table.withdraw(state.mac)
             else:
                 table.install(
-                    state.mac, hop, state.source, now, given=state.given, node=state.node, flags=tuple(state.flags)
+                    state.mac,
+                    hop,
+                    state.source,
+                    now,
+                    given=state.given,
+                    node=state.node,
+                    flags=tuple(state.flags),
+                    stale=state.stale,
                 )
 
     def groups(self, message: Groups) -> None:
@@ -126,10 +154,19 @@ class Replica:
             return None, address(hop.vtep)
         return next((n for n, port in self._ports.items() if port is hop), None), None
 
+    def _hear(self, table: Table, hop: Hop, said: Said) -> None:
+        key = (table.vni, hop, said)
+        number = next((n for n, port in self._ports.items() if port is hop), None)
+        if number is None or key in self._heard or len(self._heard) >= QUESTIONS:
+            return
+        if self._tell(Heard(table.vni, number, said.kind, said.mac, said.ip, said.target, said.evidence)):
+            self._heard.add(key)
+
     def new_period(self) -> None:
-        """What was asked and not answered may be asked again."""
+        """What was asked and not answered may be asked again, and what was told be told."""
         self._asked.clear()
         self._overheard = 0
+        self._heard.clear()
 
     def seen(self, now: float) -> list[Seen]:
         """The learned MACs that have sent something since the last call."""

@@ -22,6 +22,7 @@ from vxswitch.dataplane.reuseport import receive_group
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, Hop, LocalPort, Table
 from vxswitch.model import PortSpec, Vtep
+from vxswitch.wire.neighbour import Said
 from vxswitch.workers import counting
 from vxswitch.workers.crew import Crew
 from vxswitch.workers.feed import Feed
@@ -29,6 +30,7 @@ from vxswitch.workers.messages import (
     AddPort,
     Answered,
     Counted,
+    Heard,
     Learned,
     OpenDoor,
     Overheard,
@@ -155,6 +157,8 @@ class SharedPlane(Plane):
                 counting.add(self, self._by_number, message)
             case Learned():
                 self._learn(message)
+            case Heard():
+                self._heard(message)
             case Seen():
                 self._refresh(message)
             case Answered(whom, answer, now):
@@ -180,6 +184,11 @@ class SharedPlane(Plane):
         hop = self._hop(table, message) if table is not None else None
         if table is not None and table.groups is not None and hop is not None:
             table.groups.hear(hop, message.message)
+
+    def _heard(self, message: Heard) -> None:
+        table, port = self.fdb.tables.get(message.vni), self._by_number.get(message.port)
+        if table is not None and port is not None:
+            table.hear(port, Said(message.kind, message.mac, message.ip, message.target, message.evidence))
 
     def _hop(self, table: Table, message: Learned | Overheard) -> Hop | None:
         """Where the frame came in, if that is still a way into this network."""

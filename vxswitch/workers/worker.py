@@ -34,12 +34,11 @@ from vxswitch.workers.messages import (
     Answered,
     Begin,
     Groups,
-    Learned,
     NetworkGone,
     NetworkState,
     OpenDoor,
-    Overheard,
     PortGone,
+    Question,
     RemovePort,
     Rows,
     SetVteps,
@@ -99,6 +98,7 @@ class Worker:
             message.options,
             clock=time.monotonic,
             call_soon=self._loop.call_soon,
+            call_later=self._loop.call_later,
             add_reader=self._loop.add_reader,
             remove_reader=self._loop.remove_reader,
             on_port_gone=self._on_port_gone,
@@ -152,7 +152,7 @@ class Worker:
 
     # -- what it tells -----------------------------------------------------------------------------------------------
 
-    def _ask(self, question: Learned | Overheard) -> bool:
+    def _ask(self, question: Question) -> bool:
         if self._link.busy:
             return False
         self._link.send(question)
