@@ -30,6 +30,7 @@ from vxswitch.store.base import LocalMac
 from vxswitch.store.redis import RedisStore
 from vxswitch.store.redis_connect import Endpoint
 from vxswitch.store.rules import Rules
+from vxswitch.switch.freezing import Freezer
 
 PORT_MACS = 64  # limits.port_macs
 PATIENCE = 120.0  # seconds
@@ -111,9 +112,11 @@ class Member:
         return held
 
     async def _follow(self) -> None:
+        freezer = Freezer()
         async for event in self.store.events():
             for _ in self.reconciler.steps(event):
                 await asyncio.sleep(0)
+            freezer.note(event)
 
     async def _tick(self) -> None:
         while True:

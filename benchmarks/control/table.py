@@ -24,7 +24,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     """All tables."""
     cluster = report["cluster"]
     shape = cluster["shape"]
-    yield f"{where(report['facts'])}; {cluster['server']}."
+    yield f"{where(report['facts'])}, load before {report['facts']['load_before']:.1f}; {cluster['server']}."
     yield (
         f"\n{shape['nodes']:,} nodes in {shape['each']} of {shape['networks']:,} networks each, {shape['macs']:,} "
         f"MACs, a heartbeat every {cluster['beat']:g} s. Server and simulated nodes share the machine.\n"

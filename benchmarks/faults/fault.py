@@ -20,7 +20,8 @@ class Fault:
     """One row of the behaviour table.
 
     ``seen`` tells in words how the fault shows, None as long as it does not on every node; a fault without it is over
-    before anybody could see it, and what it destroyed must be noticed all the same.
+    before anybody could see it, and what it destroyed must be noticed all the same. ``blows``: how many recoveries it
+    takes, because it strikes several keys that heal one after the other.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Fault:
     strike: Act
     heal: Act = nothing
     seen: Sight | None = None
+    blows: int = 1

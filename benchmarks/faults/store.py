@@ -169,7 +169,7 @@ FAULTS = (
     ),
     Fault("misconf", "background save fails", _break_saving, _mend_saving, store_is("degraded", "MISCONF")),
     Fault("loading", "SIGKILL, long loading of its data", _load_slowly, _loaded, store_is("degraded", "LOADING")),
-    Fault("poisoned", "bad values, wrong types, 10 MB in every key", _poison),
+    Fault("poisoned", "bad values and wrong types in every key, 10 MB in some", _poison, blows=2),
     Fault(
         "evicting",
         "maxmemory with an eviction policy",

@@ -32,7 +32,8 @@ def write(report: dict[str, Any]) -> Path:
 def lines(report: dict[str, Any]) -> Iterator[str]:
     """The table, and how it was measured."""
     yield (
-        f"{where(report['facts'])}. {report['frames']} frames a second each way between two containers, "
+        f"{where(report['facts'])}, load before {report['facts']['load_before']:.1f}. "
+        f"{report['frames']} frames a second each way between two containers, "
         f"{report['macs']} MACs, three nodes, {report['server']}, default timers; each fault is held for "
         f"{report['hold']:g} s after every node has shown it.\n"
     )

@@ -13,7 +13,7 @@ from benchmarks.faults.trial import Outcome
 from vxswitch.lab import Passage
 
 WAY = Passage(sent=1000, lost=0, duplicates=0, p50=0.0002, p99=0.001, longest=0.01, gap=0.01)
-GOOD = Outcome("killed", "SIGKILL", "down: gone | away", [WAY, WAY], [WAY, WAY], 0.1, 0.5, 2.0, 7.0)
+GOOD = Outcome("killed", "SIGKILL", "down: gone | away", [WAY, WAY], [WAY, WAY], 0.1, 0.5, 2.0, 7.0, 1)
 
 
 def test_what_is_as_it_must_be_is_not_complained_of() -> None:

@@ -75,6 +75,14 @@ def test_our_own_record_is_no_peer() -> None:
     assert house.flood() == [] and house.peers.members(VNI) == set()
 
 
+def test_who_had_our_name_before_us_is_no_peer_any_more() -> None:
+    house = House()
+    house.join("me", "192.0.2.9", uid="uid-before")
+    assert house.flood() == ["192.0.2.9:4789"]
+    house.join("me", "192.0.2.1", uid="uid-me")
+    assert house.flood() == [] and house.peers.members(VNI) == set() and house.fdb.peers == {}
+
+
 def test_who_leaves_is_out_and_its_address_is_free() -> None:
     house = House()
     house.join("b", "192.0.2.2")

@@ -326,6 +326,15 @@ def test_rows_of_a_node_that_was_refused_stand_when_the_address_is_free() -> Non
     assert house.hop() == "heir"
 
 
+def test_a_local_mac_that_moved_to_a_node_out_of_reach_follows_when_that_is_a_member() -> None:
+    house = House()
+    house.local(rev=5)
+    house.hear(Claimed(claim(B, 10)))
+    assert house.hop() == "local"  # better than nothing
+    house.hear(MemberJoined(VNI, B, 11))
+    assert house.hop() == "b"
+
+
 def test_a_claim_counts_again_when_the_local_row_is_gone() -> None:
     house = House()
     house.members()

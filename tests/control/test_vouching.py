@@ -4,6 +4,7 @@ from tests.control.test_drift import HERE, THERE, raw
 from tests.control.test_tables import saved, tables_of
 from tests.control.world import Node, World
 from vxswitch.control.vouching import Vouching
+from vxswitch.model import GroupsChanged, Snapshot
 
 COME_BACK = 6.0  # seconds
 
@@ -73,6 +74,21 @@ async def test_what_does_not_come_back_goes_in_the_end(world: World) -> None:
     assert row.hop is None and one.node.row("red", THERE) is None
     assert one.node.peers.members(100) == set() and one.node.fdb.tables[100].flood == ()
     assert raw(THERE) not in one.node.reconciler.mirrors[100].rows
+
+
+async def test_nobody_misses_a_group_because_nobody_could_say_that_he_listens(world: World) -> None:
+    one = await reborn(world)
+    saved, heard = one.vouching._mirrors[100].groups, []
+    assert saved == {"n2": frozenset({"0.0.0.0", "::"})}
+    apply = one.node.reconciler.apply
+    one.node.reconciler.apply = lambda event: (heard.append(event), apply(event))[1]  # type: ignore[method-assign]
+    await one.connect()
+    (snapshot,) = [event for event in heard if isinstance(event, Snapshot)]
+    assert snapshot.groups == saved
+    world.time.pass_by(COME_BACK)
+    await one.hear()
+    (changed,) = [event for event in heard if isinstance(event, GroupsChanged)]
+    assert (changed.node, changed.groups) == ("n2", frozenset())
 
 
 async def test_a_mac_that_moved_meanwhile_is_where_the_store_says(world: World) -> None:

@@ -12,7 +12,8 @@ from tests.dataplane.frames import BROADCAST, IP4, ethernet, mac, udp
 from vxswitch.bindings import pack
 from vxswitch.fdb import Row, Table
 from vxswitch.wire import arp, nd
-from vxswitch.wire.neighbour import STAND_IN, Said
+from vxswitch.wire.address import STAND_IN
+from vxswitch.wire.neighbour import Said
 
 (OURS, THEIRS, LOCAL, SIX, OUR_SIX) = pack(("10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::2", "fd00::1"))
 

@@ -101,6 +101,7 @@ def test_a_signal_ends_a_lab_in_order(number: signal.Signals) -> None:
     program = (
         "import signal\n"
         "from vxswitch.lab import Lab\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background begins deaf to it
         "signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(1)))\n"
         "with Lab(hosts=2) as lab:\n"
         "    lab.hosts[0].popen(['sleep', '600'])\n"

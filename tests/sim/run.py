@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from tests.sim.faults import Event, happen, plan
+from tests.sim import faults as faults  # their kinds, for the plan
+from tests.sim.schedule import Event, happen, plan
 from tests.sim.world import World
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from tests.sim import calm
 from tests.sim.checks import SETTLE
-from tests.sim.faults import Event, happen, move
+from tests.sim.faults import move
 from tests.sim.node import Container
+from tests.sim.schedule import Event, happen
 from tests.sim.world import RULES, World
 from vxswitch.fdb import Peer
 

@@ -21,6 +21,13 @@ def test_a_lease_in_any_bucket_is_a_live_node() -> None:
     assert leases(word(a=1.0), word(a=2.0, b=0.5), word()).merged() == word(a=2.0, b=0.5)
 
 
+def test_who_took_his_lease_back_has_left_unless_another_bucket_knows_better() -> None:
+    gone = LeaseState({}, True, frozenset("a"))
+    assert leases(gone, word(b=1.0)).merged() == LeaseState({"b": 1.0}, True, frozenset("a"))
+    assert leases(gone, word(a=1.0)).merged() == word(a=1.0)
+    assert leases(word(), word()).note(1, gone) == gone
+
+
 def test_absence_is_believed_while_every_bucket_is_trusted() -> None:
     found = leases(word(a=1.0), word(b=1.0))
     assert found.note(1, word(trusted=False)) == word(trusted=False, a=1.0)

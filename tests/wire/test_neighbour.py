@@ -10,6 +10,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, I
 from scapy.layers.l2 import ARP, Ether
 
 from vxswitch.wire import neighbour
+from vxswitch.wire.address import STAND_IN
 from vxswitch.wire.neighbour import ANNOUNCE, ASK, PROBE, TELL, Said, listen
 
 A, B, BROADCAST = "02:00:00:00:00:01", "02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"
@@ -124,7 +125,7 @@ def test_the_switch_asks_one_station_in_a_way_that_teaches_it_nothing() -> None:
     assert (question.dst, question[ARP].psrc, question[ARP].pdst) == (A, "0.0.0.0", ONE)
     question = Ether(neighbour.ask_again(raw(A), ip(SIX)))
     assert (question.dst, question[IPv6].dst, question[ICMPv6ND_NS].tgt) == (A, SIX, SIX)
-    assert question[IPv6].src == "fe80::876:78ff:fe73:7700" and question.src == neighbour.STAND_IN.hex(":")
+    assert question[IPv6].src == "fe80::876:78ff:fe73:7700" and question.src == STAND_IN.hex(":")
 
 
 def test_a_packets_sender_could_have_asked_for_its_destination_like_this() -> None:

@@ -23,6 +23,7 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from vxswitch.wire import multicast, snoop
+from vxswitch.wire.address import STAND_IN
 from vxswitch.wire.multicast import BAD, JOINED, QUERY, REPORT, ROUTER, Message
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="01:00:5e:01:02:03")
@@ -92,7 +93,7 @@ def test_our_question_about_ipv4_groups(group: str, to: str) -> None:
     assert isinstance(head.options[0], IPOption_Router_Alert) and head.len == len(frame) - 14
     query = head[IGMPv3_MQ]
     assert (query.type, query.qrv, query.qqic, query.gaddr) == (0x11, 2, 125, group or "0.0.0.0")
-    assert made.src == snoop.STAND_IN.hex(":") and made.dst == multicast.mac_of(head_bytes(to)).hex(":")
+    assert made.src == STAND_IN.hex(":") and made.dst == multicast.mac_of(head_bytes(to)).hex(":")
     sums = head.chksum
     del head.chksum
     assert IP(bytes(head)).chksum == sums

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vxswitch.control.reconciler import Mirror
+from vxswitch.control.reconciling import Mirror
 from vxswitch.control.views import Rooms
 from vxswitch.fdb import LocalPort, Peer, Row, Table
 from vxswitch.model import Claim

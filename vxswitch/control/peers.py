@@ -100,7 +100,10 @@ class Peers:
     def join(self, vni: int, record: NodeRecord) -> bool:
         """A node is a member of ``vni``; true if what is known of its VTEP changed. ``refresh`` must follow."""
         if record.uid == self.uid:
-            return False
+            taken_over = record.name in self._members.get(vni, ())
+            if taken_over:  # who had our name before us is no more
+                self.leave(vni, record.name)
+            return taken_over
         remote = self.remotes.get(record.name)
         if remote is None:
             remote = self.remotes[record.name] = Remote(record)

@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from vxswitch.bindings import pack
 from vxswitch.control.doors import Clock
 from vxswitch.control.events import Tell, nobody
 from vxswitch.control.peers import Judged, Peers
-from vxswitch.fdb import Fdb, LocalPort, Row, Table
+from vxswitch.control.reconciling import Announces, KnowsGroups, KnowsPorts, Mirror
+from vxswitch.control.rownews import local_row, log_frozen, tell_row
+from vxswitch.fdb import Fdb, Table
 from vxswitch.model import (
     Claim,
     Claimed,
@@ -42,68 +42,7 @@ from vxswitch.model import (
 log = logging.getLogger(__name__)
 
 
-class Announces(Protocol):
-    """What the reconciler asks of the announcer."""
-
-    def announce(self, vni: int, mac: bytes) -> None:
-        """Claim a MAC that stands behind a local port."""
-        ...
-
-    def release(self, vni: int, mac: bytes) -> None:
-        """Give back a MAC that is not here."""
-        ...
-
-    def moved_away(self, vni: int, mac: bytes) -> None:
-        """Another node has claimed a MAC that only happened to stand behind a local port."""
-        ...
-
-    def pending(self, vni: int, mac: bytes) -> bool:
-        """A claim or release of the MAC is under way."""
-        ...
-
-
-class KnowsPorts(Protocol):
-    """What the reconciler asks about local ports."""
-
-    def given(self, vni: int, mac: bytes) -> LocalPort | None:
-        """The live port that this MAC was given to."""
-        ...
-
-    def expects(self, vni: int, mac: bytes) -> bool:
-        """A port with this MAC is recorded, but waits for its TAP."""
-        ...
-
-
-class KnowsGroups(Protocol):
-    """Who is told what other nodes listen to."""
-
-    def told(self, vni: int, node: str, groups: frozenset[str]) -> None:
-        """All the multicast groups of a node; none: it has left."""
-        ...
-
-    def told_all(self, vni: int, groups: Mapping[str, frozenset[str]]) -> None:
-        """All the multicast groups of all nodes."""
-        ...
-
-    def forget(self, vni: int) -> None:
-        """We left the network."""
-        ...
-
-
 SLICE = 512  # rows of a snapshot between two breaths of the loop, about 2 ms
-
-
-@dataclass(slots=True)
-class Mirror:
-    """One network as the store has it. ``unplaced``: MACs whose node is no VTEP that we could reach.
-
-    ``answered``: MACs about which the answer to a claim told something later than the snapshot that is being applied.
-    """
-
-    rows: dict[bytes, Claim] = field(default_factory=dict)
-    rev: int = 0
-    unplaced: set[bytes] = field(default_factory=set)
-    answered: set[bytes] = field(default_factory=set)
 
 
 class Reconciler:
@@ -171,10 +110,10 @@ class Reconciler:
             return
         match event:
             case Claimed(claim):
-                if not _overtaken(mirror, claim.mac, claim.rev):
+                if not mirror.overtaken(claim.mac, claim.rev):
                     self._claimed(mirror, table, claim)
             case Withdrawn(_, mac, rev):
-                if not _overtaken(mirror, mac, rev):
+                if not mirror.overtaken(mac, rev):
                     self._withdrawn(mirror, table, mac, rev)
             case MemberJoined():
                 self._joined(mirror, event)
@@ -207,7 +146,7 @@ class Reconciler:
 
     def _accept(self, mirror: Mirror, table: Table, claim: Claim, *, stale: bool = False) -> None:
         before = mirror.rows.get(claim.mac)
-        self._tell_row(table, before, claim)
+        tell_row(self._tell, table, before, claim)
         mirror.rows[claim.mac] = claim
         if not stale:
             mirror.rev = max(mirror.rev, claim.rev)
@@ -215,30 +154,15 @@ class Reconciler:
             return
         table.bind(claim.mac, pack(claim.ips))
         if "frozen" in claim.flags and (before is None or "frozen" not in before.flags):
-            self._tell_frozen(table, claim, before)
+            self.freezes += 1
+            log_frozen(table, claim, before)
         if claim.uid == self._uid:
             self._ours(table, claim)
         else:
             self._theirs(mirror, table, claim, stale)
 
-    def _tell_frozen(self, table: Table, claim: Claim, before: Claim | None) -> None:
-        """Two live nodes have claimed the MAC from each other, again and again: say which, and where it is here."""
-        self.freezes += 1
-        row = _local(table, claim.mac)
-        log.error(
-            "MAC %s of network %s is a duplicate: frozen with node %s (since %.3f), which has it from node %s"
-            " (since %.3f)%s",
-            format_mac(claim.mac),
-            table.name,
-            claim.node,
-            claim.since,
-            before.node if before is not None else "unknown",
-            before.since if before is not None else 0.0,
-            f"; here it is behind port {row.hop.id}" if row is not None and isinstance(row.hop, LocalPort) else "",
-        )
-
     def _ours(self, table: Table, claim: Claim) -> None:
-        row = _local(table, claim.mac)
+        row = local_row(table, claim.mac)
         if row is not None and claim.epoch >= self._epoch:
             row.rev, row.flags = claim.rev, claim.flags
         elif self._announcer.pending(claim.vni, claim.mac):
@@ -249,7 +173,7 @@ class Reconciler:
             self._announcer.release(claim.vni, claim.mac)
 
     def _theirs(self, mirror: Mirror, table: Table, claim: Claim, stale: bool) -> None:
-        row = _local(table, claim.mac)
+        row = local_row(table, claim.mac)
         if row is not None:
             newer = row.rev is not None and row.rev > claim.rev
             if stale or newer or self._announcer.pending(claim.vni, claim.mac):
@@ -306,7 +230,7 @@ class Reconciler:
         """
         mirror, table = self.mirrors.get(vni), self._fdb.tables.get(vni)
         claim = mirror.rows.get(mac) if mirror is not None else None
-        if mirror is None or table is None or claim is None or mac in table.rows or table.learning != "control":
+        if mirror is None or table is None or claim is None or mac in table.rows or not table.claims:
             return
         if claim.uid != self._uid:
             self._place(mirror, table, claim)
@@ -336,26 +260,13 @@ class Reconciler:
         mirror, table = self.mirrors.get(vni), self._fdb.tables.get(vni)
         if mirror is None or table is None or table.on_local is None:
             return 0
-        ours = [mac for mac in table.rows if _local(table, mac) and self._may_claim(mirror.rows.get(mac))]
+        ours = [mac for mac in table.rows if local_row(table, mac) and self._may_claim(mirror.rows.get(mac))]
         for mac in ours:
             self._announcer.announce(vni, mac)
         return len(ours)
 
     def _may_claim(self, claim: Claim | None) -> bool:
         return claim is None or claim.uid == self._uid
-
-    def _tell_row(self, table: Table, known: Claim | None, claim: Claim) -> None:
-        """What is new about a row for people: not that its owner claimed it again."""
-        was = known.node if known is not None else None
-        frozen, was_frozen = "frozen" in claim.flags, known is not None and "frozen" in known.flags
-        if frozen != was_frozen:
-            word = "frozen" if frozen else "thawed"
-        elif was != claim.node:
-            word = "claimed" if known is None else "moved"
-        else:
-            return
-        mac = format_mac(claim.mac)
-        self._tell(f"row.{word}", network=table.name, mac=mac, node=claim.node, was=was, rev=claim.rev)
 
     def owner_of(self, vni: int, ip: str) -> bytes | None:
         """The MAC that was claimed with this address."""
@@ -411,16 +322,18 @@ class Reconciler:
         if not table.claims:
             return
         for claim in [c for c in mirror.rows.values() if c.node == node and c.uid != self._uid]:
-            if _local(table, claim.mac) is None:
+            if local_row(table, claim.mac) is None:
                 self._place(mirror, table, claim)
+            elif claim.mac in mirror.unplaced:  # it moved away from here to a node that could not be reached then
+                self._theirs(mirror, table, claim, stale=False)
 
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def _snapshot(self, mirror: Mirror, table: Table, event: Snapshot) -> Iterator[None]:
-        if mirror.rev:
+        again = mirror.rev > 0
+        if again:
             self.resyncs[event.reason] += 1
             log.info("network %s read anew from the store (%s), rev %d", table.name, event.reason, event.rev)
-            self._tell("table.resync", network=table.name, reason=event.reason, rev=event.rev)
         self._compare_members(mirror, table, event)
         if self.groups is not None:
             self.groups.told_all(table.vni, event.groups)
@@ -437,6 +350,8 @@ class Reconciler:
             if number % SLICE == 0:
                 yield
         self._assert_missing(mirror, table)
+        if again:
+            self._tell("table.resync", network=table.name, reason=event.reason, rev=event.rev)
 
     def _compare_members(self, mirror: Mirror, table: Table, event: Snapshot) -> None:
         for name in self._peers.members(table.vni) - {record.name for record in event.members}:
@@ -457,15 +372,3 @@ class Reconciler:
             if claim is None or claim.uid != self._uid:
                 row.rev = None
                 self._announcer.announce(table.vni, mac)
-
-
-def _overtaken(mirror: Mirror, mac: bytes, rev: int) -> bool:
-    """The answer to a claim of our own has told something later already."""
-    known = mirror.rows.get(mac)
-    return known is not None and rev < known.rev <= mirror.rev
-
-
-def _local(table: Table, mac: bytes) -> Row | None:
-    """The MAC's row, if it stands behind a local port."""
-    row = table.rows.get(mac)
-    return row if row is not None and row.hop is not None and row.hop.local else None

@@ -24,7 +24,8 @@ from collections.abc import Iterable
 import msgspec
 
 from vxswitch.control.peers import Peers
-from vxswitch.control.reconciler import Mirror, Reconciler
+from vxswitch.control.reconciler import Reconciler
+from vxswitch.control.reconciling import Mirror
 from vxswitch.control.state import StateDir
 from vxswitch.control.vouching import Vouching
 from vxswitch.errors import VxswitchError
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 NAME = "tables"
 FORMAT = 1
 MAX_BYTES = 64 * 2**20  # of the document: about half a million rows
+ALL_GROUPS = frozenset({"0.0.0.0", "::"})  # which groups the others listen to is not in the file: let them have all
 _SLICE = 128  # rows between two breaths of the loop: a millisecond
 
 
@@ -201,7 +203,7 @@ async def _snapshot(text: Text) -> Snapshot:
         if len(rows) % _SLICE == 0:
             await asyncio.sleep(0)
     members = tuple(decode_member(name.encode(), line.encode()) for name, line in text.members.items())
-    return Snapshot(text.vni, 0, tuple(rows), members, "file")
+    return Snapshot(text.vni, 0, tuple(rows), members, "file", dict.fromkeys(text.members, ALL_GROUPS))
 
 
 def _checksum(parts: Iterable[bytes | msgspec.Raw]) -> str:

@@ -30,8 +30,9 @@ from vxswitch.offload import segment
 from vxswitch.offload.arena import Run
 from vxswitch.offload.segment import Cutter
 from vxswitch.wire import ethernet, ip, virtio
+from vxswitch.wire.address import STAND_IN
 from vxswitch.wire.flow import entropy
-from vxswitch.wire.neighbour import STAND_IN, Said, answer, ask_all, listen
+from vxswitch.wire.neighbour import Said, answer, ask_all, listen
 from vxswitch.wire.vxlan import HEADER_LEN
 
 BURST_FRAMES = 64  # frames a port may send before the loop looks at another port

@@ -7,13 +7,15 @@ behind the port) is taken as given.
 from __future__ import annotations
 
 from vxswitch.counters import ALIVE, Drop
-from vxswitch.dataplane import groups, stages
+from vxswitch.dataplane import groups, neighbours, stages
+from vxswitch.dataplane.asking import HOLD
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.underlay import Underlay
 from vxswitch.fdb import Peer, Table
 from vxswitch.model import format_mac
 from vxswitch.wire import ethernet, ip
 from vxswitch.wire.flow import entropy
+from vxswitch.wire.neighbour import listen
 
 Stage = dict[str, str]
 
@@ -37,7 +39,7 @@ def trace(underlay: Underlay, table: Table, port: Port, frame: bytes) -> list[St
         and _address(told, port, frame, tags)
         and _tell(told, "group", stages.group_destination(dst), format_mac(dst))
     )
-    if alive:
+    if alive and not _neighbour(told, underlay, table, port, frame):
         _lookup(told, underlay, table, port, frame)
     return told
 
@@ -87,6 +89,23 @@ def _address(told: list[Stage], port: Port, frame: bytes, tags: int) -> bool:
     return _tell(told, "address", verdict, f"{len(port.addresses)} addresses given to the port")
 
 
+def _neighbour(told: list[Stage], underlay: Underlay, table: Table, port: Port, frame: bytes) -> bool:
+    """Whether it is a question that is not flooded: answered, or asked of one VTEP alone."""
+    said = listen(frame, 0, len(frame))
+    if said is None or said.mac != frame[ethernet.SRC : ethernet.ETHERTYPE]:
+        return False
+    owner = neighbours.owner(table, said, frame[: ethernet.SRC])
+    if owner is None or not isinstance(owner.hop, Peer):
+        return False
+    if neighbours.vouched_for(owner):
+        _tell(told, "neighbour", ALIVE, f"answered for {format_mac(owner.mac)}")
+        _tell(told, "deliver", ALIVE, f"to {_hop_name(port)}")
+    else:
+        _tell(told, "neighbour", ALIVE, f"{format_mac(owner.mac)} is asked alone")
+        _encap(told, underlay, owner.hop, frame)
+    return True
+
+
 def _runt(frame: bytes) -> int:
     return Drop.RUNT_FRAME if len(frame) < ethernet.HEADER_LEN else ALIVE
 
@@ -101,7 +120,8 @@ def _lookup(told: list[Stage], underlay: Underlay, table: Table, port: Port, fra
     row = None if dst[0] & 1 else table.lookup(dst)
     if row is None or row.hop is None:
         what = "group address" if dst[0] & 1 else "unknown unicast"
-        if not dst[0] & 1 and not _tell(told, "unknown", stages.unknown_unicast(table), f"policy {table.unknown}"):
+        policy = f"policy {table.unknown}" + (f": waits {HOLD:g} s for an answer" if table.unknown == "ask" else "")
+        if not dst[0] & 1 and not _tell(told, "unknown", stages.unknown_unicast(table), policy):
             return
         _flood(told, underlay, table, port, frame, what)
         return

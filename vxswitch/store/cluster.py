@@ -81,18 +81,23 @@ class ClusterStore:
         return max((bucket.node for bucket in self._buckets.values()), key=lambda n: n.epoch, default=self._node)
 
     def status(self) -> StoreStatus:
-        """Up if all buckets are, down if all are; the reason is that of the first one that is not up."""
+        """Up if all buckets are, down if all are; the reason is that of the first one that is not up.
+
+        ``offset`` is that of the first bucket that knows it: the servers of a cluster had better agree on the time.
+        """
         if not self._buckets:
             return self._made
         all_of = {number: store.status() for number, store in sorted(self._buckets.items())}
         rtt = max((status.rtt_ms for status in all_of.values() if status.rtt_ms is not None), default=None)
         bad = {number: status for number, status in all_of.items() if status.state != "up"}
+        offset = next((status.offset for status in all_of.values() if status.offset is not None), None)
         if not bad:
-            return StoreStatus(self._shown, "up", None, max(status.since for status in all_of.values()), rtt)
+            return StoreStatus(self._shown, "up", None, max(status.since for status in all_of.values()), rtt, offset)
         state: StoreState = "down" if all(status.state == "down" for status in all_of.values()) else "degraded"
         number, first = next(iter(bad.items()))
         which = "" if len(bad) == len(all_of) else f"{len(bad)} of {len(all_of)} buckets, as bucket {number}: "
-        return StoreStatus(self._shown, state, f"{which}{first.reason}", min(s.since for s in bad.values()), rtt)
+        since = min(status.since for status in bad.values())
+        return StoreStatus(self._shown, state, f"{which}{first.reason}", since, rtt, offset)
 
     def retime(self, lease: float, beat: float, grace: float) -> None:
         """See base.py."""

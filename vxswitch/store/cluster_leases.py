@@ -7,6 +7,7 @@ together by two rules:
   cluster and no other: such a node forwards, and claims where it can; what it has is not deleted there.
 - Absence is believed only while every bucket is trusted: a node may be known from the bucket that is away alone.
   So the outage of one server suspends nobody, as the outage of the only one does.
+- Whoever has taken a lease back and has none in any bucket has left.
 
 A bucket's last word stands until its next one: a heartbeat that hangs says nothing about anybody. Each change is
 told at once; what has not changed is told with the words of bucket 0, once per heartbeat. Pure.
@@ -35,6 +36,7 @@ class Leases:
             before is not None
             and before.trusted == word.trusted
             and before.seconds_left.keys() == word.seconds_left.keys()
+            and before.left == word.left
         )
         return None if same and bucket != 0 else self.merged()
 
@@ -52,4 +54,6 @@ class Leases:
         for word in self._words.values():
             for name, seconds in word.seconds_left.items():
                 left[name] = max(seconds, left.get(name, 0.0))
-        return LeaseState(left, trusted=all(word.trusted for word in self._words.values()))
+        trusted = all(word.trusted for word in self._words.values())
+        gone = frozenset(name for word in self._words.values() for name in word.left if name not in left)
+        return LeaseState(left, trusted, gone)

@@ -124,11 +124,10 @@ async def first_answer(candidates: Sequence[T], ask: Callable[[T], Awaitable[R]]
             done, asked = await asyncio.wait(
                 asked, timeout=STAGGER if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
-            for answer in done:
-                error = answer.exception()
-                if error is None:
-                    return answer.result()
-                failures.append(_as_link_down(error))
+            errors = [error for answer in done if (error := answer.exception()) is not None]
+            if len(errors) < len(done):
+                return next(answer.result() for answer in done if answer.exception() is None)
+            failures += map(_as_link_down, errors)
     finally:
         for late in asked:
             late.cancel()

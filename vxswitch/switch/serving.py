@@ -40,6 +40,7 @@ from vxswitch.store.base import Store
 from vxswitch.switch.compose import Built, build, clock, make_plane, make_store, new_identity, start_crew
 from vxswitch.switch.cutting import CHECK_EVERY, Cutting
 from vxswitch.switch.door import own_vteps
+from vxswitch.switch.freezing import Freezer
 
 log = logging.getLogger(__name__)
 
@@ -206,12 +207,14 @@ class Switch:
 
     async def _follow(self) -> None:
         """The store's events, one by one; one that cannot be understood must not hold up the others."""
+        freezer = Freezer()
         async for event in self.rooms.store.events():
             try:
                 for _ in self.rooms.reconciler.steps(self.built.tables.vouching.through(event)):
                     await asyncio.sleep(0)  # frames first
             except Exception:
                 log.exception("event of the store ignored: %.200r", event)
+            freezer.note(event)
 
     async def _save_tables(self) -> None:
         """Write what the others have to disk, now and then, for a start without the store."""

@@ -1,4 +1,4 @@
-"""Which addresses a frame speaks for: what full anti-spoofing has to know."""
+"""Which addresses a frame speaks for: what full anti-spoofing has to know. And those of the switch itself."""
 
 from typing import Final
 
@@ -37,3 +37,10 @@ def _told(source: bytes) -> frozenset[bytes] | None:
 def link_local(mac: bytes) -> bytes:
     """The link-local address that IPv6 derives from a MAC (RFC 4291 appendix A, RFC 2464 section 5)."""
     return b"\xfe\x80" + bytes(6) + bytes((mac[0] ^ 0x02,)) + mac[1:3] + b"\xff\xfe" + mac[3:]
+
+
+# Who a switch's own questions and queries are from. Not of the prefix 02 that ports' own MACs have; no port and no
+# station has it, and no frame to it leaves the switch that it was sent to. Another node's, behind a bridge that two
+# switches reach, is recognised by it.
+STAND_IN: Final = bytes.fromhex("0a7678737700")
+STAND_IN_IP6: Final = link_local(STAND_IN)

@@ -13,7 +13,7 @@ import struct
 from typing import Final, Literal, NamedTuple
 
 from vxswitch.wire import Readable, arp, ethernet, ip, nd
-from vxswitch.wire.address import link_local
+from vxswitch.wire.address import STAND_IN, STAND_IN_IP6
 
 ASK: Final = 1
 PROBE: Final = 2
@@ -21,11 +21,6 @@ TELL: Final = 3
 ANNOUNCE: Final = 4
 
 Evidence = Literal["frame", "garp", "na", "rarp"]
-
-# Whom a station answers that the switch has asked. Not of the prefix 02 that ports' own MACs have; no frame to it
-# leaves the switch that it was sent to.
-STAND_IN: Final = bytes.fromhex("0a7678737700")
-STAND_IN_IP6: Final = link_local(STAND_IN)
 
 _ARP_LOW: Final = ethernet.ETH_P_ARP & 0xFF
 _RARP_HIGH: Final = arp.ETH_P_RARP >> 8

@@ -12,15 +12,13 @@ import struct
 from typing import Final
 
 from vxswitch.wire import Readable, checksum, ethernet, igmp, ip, mld, multicast
+from vxswitch.wire.address import STAND_IN, STAND_IN_IP6
 from vxswitch.wire.multicast import ROUTER, Message
 
 PROTO_IGMP: Final = 2
 PROTO_PIM: Final = 103
 PIM_HELLO: Final = 0x20  # version 2, type 0: RFC 7761 section 4.9
 PIM_GROUPS: Final = (b"\xe0\0\0\x0d", b"\xff\x02" + bytes(13) + b"\x0d")  # 224.0.0.13, ff02::d
-# Who a switch's own queries are from; no port and no station has it. A stand-in of another node, behind a bridge that
-# two switches reach, is recognised by it: MLD lets nobody ask without an address, so its queries look like a router's.
-STAND_IN: Final = bytes.fromhex("0a7678737700")
 ALL_HOSTS: Final = {4: b"\xe0\0\0\x01", 6: b"\xff\x02" + bytes(13) + b"\x01"}  # 224.0.0.1, ff02::1
 
 _ROUTER_ALERT_V4: Final = b"\x94\x04\0\0"  # RFC 2113 section 2.1
@@ -74,7 +72,7 @@ def _read_v6(buf: Readable, at: int, end: int) -> Message | None:
     if not multicast.is_group(destination) or body_at == body_end or buf[body_at] not in mld.TYPES:
         return None
     message = mld.parse(bytes(buf[body_at:body_end]), source, destination)
-    return message._replace(router=False) if message is not None and source == link_local(STAND_IN) else message
+    return message._replace(router=False) if message is not None and source == STAND_IN_IP6 else message
 
 
 def _pim(family: int, body: bytes, destination: bytes) -> Message | None:
@@ -89,7 +87,7 @@ def query_frame(family: int, group: bytes, response: float, interval: float, rob
     if family == 4:
         body = igmp.query(group, response, interval, robustness)
         return addresses + ethernet.ETH_P_IP.to_bytes(2) + _head_v4(len(body), to) + body
-    source = link_local(STAND_IN)
+    source = STAND_IN_IP6
     body = _ROUTER_ALERT_V6 + mld.query(group, response, interval, robustness, source, to)
     head = _HEAD_V6.pack(6 << 28, len(body), ip.PROTO_HOP_BY_HOP, 1, source, to)
     return addresses + ethernet.ETH_P_IPV6.to_bytes(2) + head + body
@@ -102,8 +100,3 @@ def _head_v4(size: int, to: bytes) -> bytes:
     head = bytearray(_HEAD_V4.pack(*fields, 0, multicast.ANY[4], to) + _ROUTER_ALERT_V4)
     head[ip.V4_CHECKSUM : ip.V4_CHECKSUM + 2] = (0xFFFF - checksum.ones_complement(head)).to_bytes(2)
     return bytes(head)
-
-
-def link_local(mac: bytes) -> bytes:
-    """The link-local address that a station with this MAC would choose (RFC 4291 appendix A)."""
-    return b"\xfe\x80" + bytes(6) + bytes((mac[0] ^ 2,)) + mac[1:3] + b"\xff\xfe" + mac[3:]

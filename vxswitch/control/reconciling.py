@@ -1,0 +1,76 @@
+"""What the reconciler keeps of each network, and what it needs of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vxswitch.fdb import LocalPort
+from vxswitch.model import Claim
+
+
+@dataclass(slots=True)
+class Mirror:
+    """One network as the store has it. ``unplaced``: MACs whose node is no VTEP that we could reach.
+
+    ``answered``: MACs about which the answer to a claim told something later than the snapshot that is being applied.
+    """
+
+    rows: dict[bytes, Claim] = field(default_factory=dict)
+    rev: int = 0
+    unplaced: set[bytes] = field(default_factory=set)
+    answered: set[bytes] = field(default_factory=set)
+
+    def overtaken(self, mac: bytes, rev: int) -> bool:
+        """The answer to a claim of our own has told something later already."""
+        known = self.rows.get(mac)
+        return known is not None and rev < known.rev <= self.rev
+
+
+class Announces(Protocol):
+    """What the reconciler asks of the announcer."""
+
+    def announce(self, vni: int, mac: bytes) -> None:
+        """Claim a MAC that stands behind a local port."""
+        ...
+
+    def release(self, vni: int, mac: bytes) -> None:
+        """Give back a MAC that is not here."""
+        ...
+
+    def moved_away(self, vni: int, mac: bytes) -> None:
+        """Another node has claimed a MAC that only happened to stand behind a local port."""
+        ...
+
+    def pending(self, vni: int, mac: bytes) -> bool:
+        """A claim or release of the MAC is under way."""
+        ...
+
+
+class KnowsPorts(Protocol):
+    """What the reconciler asks about local ports."""
+
+    def given(self, vni: int, mac: bytes) -> LocalPort | None:
+        """The live port that this MAC was given to."""
+        ...
+
+    def expects(self, vni: int, mac: bytes) -> bool:
+        """A port with this MAC is recorded, but waits for its TAP."""
+        ...
+
+
+class KnowsGroups(Protocol):
+    """Who is told what other nodes listen to."""
+
+    def told(self, vni: int, node: str, groups: frozenset[str]) -> None:
+        """All the multicast groups of a node; none: it has left."""
+        ...
+
+    def told_all(self, vni: int, groups: Mapping[str, frozenset[str]]) -> None:
+        """All the multicast groups of all nodes."""
+        ...
+
+    def forget(self, vni: int) -> None:
+        """We left the network."""
+        ...
