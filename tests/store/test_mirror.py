@@ -141,6 +141,17 @@ def test_kept_members_are_watched_until_they_are_kept_no_more() -> None:
     assert watched == Counter()
 
 
+def test_tables_tell_by_themselves_whether_they_continue_what_was_read() -> None:
+    mirror = fresh()
+    assert mirror.broken_by(Mark("other", 1, 0)) is None
+    load(mirror, "start", claim(1, "one", 5))
+    assert mirror.broken_by(Mark("gen", 100, mirror.digest)) is None
+    assert mirror.broken_by(Mark("gen", 101, 7)) is None
+    assert mirror.broken_by(Mark("other", 200, mirror.digest)) == "gen"
+    assert mirror.broken_by(Mark("gen", 99, 7)) == "rev"
+    assert mirror.broken_by(Mark("gen", 100, 7)) == "digest"
+
+
 def test_a_second_flush_keeps_what_the_first_one_took() -> None:
     mirror = fresh()
     load(mirror, "start", claim(1, "one", 5))

@@ -105,6 +105,16 @@ class Mirror:
             groups={**self._kept_groups, **self.groups},
         )
 
+    def broken_by(self, mark: Mark) -> str | None:
+        """Why tables with this mark do not continue what was read, whatever they were read for; None if they may."""
+        if not self.loaded:
+            return None
+        if mark.gen != self.gen:
+            return "gen"
+        if mark.rev < self.rev:
+            return "rev"
+        return "digest" if mark.rev == self.rev and mark.digest != self.digest else None
+
     def drop(self) -> None:
         """Forget everything."""
         self._clear()

@@ -113,6 +113,8 @@ class Reader:
             self._postponed[mirror.vni] = reason
             self._on_broken(mirror.vni)
             return
+        if reason not in BROKEN_HISTORY:  # a gap may be all that was seen of it
+            reason = mirror.broken_by(tables.mark) or reason
         keep_until = self._state.clock.monotonic() + self._state.rules.come_back
         event = mirror.load(tables.mark, tables.rows, tables.members, tables.groups, reason, keep_until)
         self._state.counts.resyncs[reason] += 1
