@@ -33,11 +33,9 @@ def everything(admin: Any) -> None:
         with contextlib.suppress(redis.ResponseError):  # nodes have begun to put it right
             values(admin, key, kind)
         if number % 2:
-            admin.delete(key)
-            if kind == "string":
-                admin.rpush(key, "{not json")
-            else:
-                admin.set(key, "{not json")
+            with contextlib.suppress(redis.ResponseError):
+                admin.delete(key)
+                admin.rpush(key, "{not json") if kind == "string" else admin.set(key, "{not json")
 
 
 def values(admin: Any, key: str, kind: str) -> None:
