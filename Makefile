@@ -66,6 +66,7 @@ bench: root tools-DEMO peers setup ## the full harness: all peers, all figures, 
 micro: setup ## what the pure parts cost, and what size costs (no root)
 	$(PY) -m benchmarks.micro
 	$(PY) -m benchmarks.frames
+	$(PY) -m benchmarks.sparse
 	$(PY) -m benchmarks.scale
 
 soak: root tools-DEMO setup ## two switches at full load for SOAK_SECONDS (600): memory, drops, every frame accounted for
