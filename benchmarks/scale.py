@@ -99,7 +99,7 @@ class Sized(Bench):
         def call() -> int:
             begun, at = port.rx_frames, port.at
             port.frames_to_read = frames
-            self.encap.burst(port, port.read_at)  # no pause
+            self.encap.burst(port, 1.0)
             if sum(port.counts.by_reason):
                 raise AssertionError("frames are lost instead of sent")
             done = port.rx_frames - begun

@@ -30,7 +30,7 @@ from vxswitch.counters import ALIVE, Stats
 from vxswitch.dataplane.decap import Decap
 from vxswitch.dataplane.encap import READ_MAX, Encap
 from vxswitch.dataplane.flow import FlowCache
-from vxswitch.dataplane.port import QUIET, Port
+from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.sockets import UnderlayOptions, receive_socket
 from vxswitch.dataplane.underlay import Underlay
 from vxswitch.fdb import Fdb, Table
@@ -90,7 +90,6 @@ class Bench:
         self.table.install(THERE, peer, "static", 0.0)
         self.encap, self.decap = Encap(self.underlay, stats), Decap(fdb, self.underlay.counts, stats)
         (self.receiver,) = self.underlay.receivers.values()
-        self.now = 0.0
         self.room = memoryview(bytearray(READ_MAX))
 
     def calls(self) -> dict[str, tuple[Call, Call, Take]]:
@@ -104,10 +103,6 @@ class Bench:
         def bare_in() -> None:
             n, *_ = self.near.recvmsg_into([self.room], cmsg.ANCILLARY_LEN)
             os.write(self.pipe[1], self.room[:n])
-
-        def pause() -> float:
-            self.now += 2 * QUIET
-            return self.now
 
         def send() -> object:
             return os.write(self.pipe[1], virtio.NONE + echo(THERE, HERE))
@@ -123,9 +118,9 @@ class Bench:
 
         return {
             "out: system calls": (send, bare_out, sent),
-            "out: the switch": (send, lambda: self.encap.burst(self.port, pause()), sent),
+            "out: the switch": (send, lambda: self.encap.burst(self.port, 1.0), sent),
             "in: system calls": (bring, bare_in, written),
-            "in: the switch": (bring, lambda: self.decap.burst(self.receiver, pause()), written),
+            "in: the switch": (bring, lambda: self.decap.burst(self.receiver, 1.0), written),
         }
 
 

@@ -31,7 +31,6 @@ from tests.dataplane.frames import (
     udp,
     vxlan,
 )
-from vxswitch.dataplane.port import QUIET
 
 B = "192.0.2.2"
 FOUR, SIX = ("10.0.0.2", "10.0.0.1"), ("fd00::2", "fd00::1")
@@ -47,17 +46,6 @@ def bring(duo: Duo, *payloads: bytes, source: str = B, **outer: Any) -> list[byt
         duo.fabric.inject(duo.a, payload, source, **outer)
     duo.fabric.run()
     return duo.pa.got()
-
-
-def test_after_a_pause_the_first_run_is_delivered_before_the_socket_is_asked_again(duo: Duo) -> None:
-    (receiver,) = duo.a.underlay.receivers.values()
-    sizes = itertools.count(50)  # a longer one never joins those before it
-    for pause, taken in ((2 * QUIET, 1), (QUIET / 2, 5), (100 * QUIET, 1)):
-        for _ in range(3):
-            duo.fabric.inject(duo.a, vxlan(VNI, to_a(bytes(next(sizes)))), B)
-        duo.fabric.now += pause
-        duo.a.decap.burst(receiver, duo.fabric.now)
-        assert len(duo.pa.got()) == taken
 
 
 @pytest.mark.parametrize("flags", [0x08, 0x0C, 0x88, 0xFF])

@@ -21,7 +21,7 @@ from __future__ import annotations
 from vxswitch.counters import Counts, Drop, Stats
 from vxswitch.dataplane import groups, stages
 from vxswitch.dataplane.flow import Flow, FlowCache, FlowKey, flow_key
-from vxswitch.dataplane.port import QUIET, Port
+from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.probing import Probes
 from vxswitch.dataplane.underlay import Receiver
 from vxswitch.fdb import Fdb, Hop, Peer, Row, Table
@@ -50,9 +50,7 @@ class Decap:
 
     def burst(self, receiver: Receiver, now: float) -> None:
         """Take what has arrived, up to a share. ``now``: monotonic seconds."""
-        runs = BURST_RUNS if now - receiver.read_at < QUIET else 1
-        receiver.read_at = now
-        for _ in range(runs):
+        for _ in range(BURST_RUNS):
             if not receiver.recv_run():
                 return
             self._run(receiver, now)

@@ -1,8 +1,7 @@
 """TAP to UDP: what happens to the frames of one burst, in the order in which it happens.
 
-``burst`` reads frames into one buffer until the port is empty or its share is used up (after a pause: one frame). A
-frame whose flow has a decision that still holds goes straight to its hop; any other is judged by the stages, taught
-to the table, and decided.
+``burst`` reads frames into one buffer until the port is empty or its share is used up. A frame whose flow has a
+decision that still holds goes straight to its hop; any other is judged by the stages, taught to the table, and decided.
 
     to a VTEP      the VXLAN header is written over the vnet header's tail; the frame waits on its Path, as a view,
                    for equal ones, and all leave when the burst is over: nothing waits for a timer
@@ -22,7 +21,7 @@ from vxswitch.dataplane import groups, neighbours, stages
 from vxswitch.dataplane.asking import Asking, Held
 from vxswitch.dataplane.flow import Flow, flow_key
 from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
-from vxswitch.dataplane.port import QUIET, Port
+from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
 from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
 from vxswitch.fdb import Hop, Peer, Row, Table
@@ -63,16 +62,19 @@ class Encap:
         slot = self.slot
         view, at, left = slot.view, 0, BURST_BYTES
         n = 0
-        frames = BURST_FRAMES if now - port.read_at < QUIET else 1
-        port.read_at = now
-        for _ in range(frames):
+        alone = port.alone
+        for taken in range(BURST_FRAMES):
             if at + READ_MAX > _BUFFER:
                 self.flush(now)
                 at = 0
             n = port.read(view[at : at + READ_MAX])
             if n <= 0:
+                port.alone = taken <= 1
                 break
             at = self._frame(port, at, n, now)
+            if alone:  # it has nobody to share a send with, most likely: a failed read must not hold it up
+                self.flush(now)
+                port.alone = alone = False
             left -= n
             if left <= 0:
                 break

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 # linux/if_tun.h, TUN_F_*: what a TAP may hand over unfinished
 OFFLOAD_BITS = {"csum": 0x01, "tso4": 0x02, "tso6": 0x04, "tso_ecn": 0x08, "uso4": 0x20, "uso6": 0x40}
-# Seconds without traffic, after which the next frame or run is handled alone, before anybody looks whether there are
-# more: it has nobody to share a send with, and the loop tells of the rest at once. A failed read costs a round trip
-# 2 us of warm code, 5 of cold.
-QUIET = 0.001
 _MIN_RATE_BURST = 1 << 16  # bytes: one super-frame
 
 
@@ -34,6 +30,7 @@ class Port(LocalPort):
 
     __slots__ = (
         "addresses",
+        "alone",
         "antispoof",
         "bits",
         "bum",
@@ -43,7 +40,6 @@ class Port(LocalPort):
         "joins_udp",
         "limited",
         "offloads",
-        "read_at",
         "table",
     )
 
@@ -51,7 +47,7 @@ class Port(LocalPort):
         super().__init__(spec.id, spec.mac, spec.max_macs)
         self.table = table
         self.flows = flows
-        self.read_at = now  # monotonic, of the last burst
+        self.alone = True  # the last burst was one frame, or none
         self.header = vxlan.header(spec.vni)
         self.antispoof = spec.antispoof
         self.addresses = None if spec.addresses is None else frozenset(spec.addresses)

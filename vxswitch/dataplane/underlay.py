@@ -78,7 +78,6 @@ class Receiver:
         self.tos = 0
         self.counts = counts
         self.frames = 0
-        self.read_at = 0.0  # monotonic, of the last burst
         self.ctrunc = 0
         self.accept_fragments = options.accept_fragments
         self._room = [self.arena.view[RECEIVE_HEADROOM:]]
