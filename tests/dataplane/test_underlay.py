@@ -26,6 +26,7 @@ from vxswitch.offload.arena import Arena, Run
 pytestmark = pytest.mark.root
 
 Pair = tuple[Namespace, Namespace]
+IPPROTO_UDPLITE = 136  # linux/in.h
 FOUR, SIX = (ONE4, TWO4), (ONE6, TWO6)
 families = pytest.mark.parametrize("ends", [FOUR, SIX], ids=["ipv4", "ipv6"])
 
@@ -178,21 +179,43 @@ class Refusing:
 
 
 def test_eio_gives_up_segmentation_towards_that_peer_alone_for_a_minute(one: Namespace) -> None:
+    """The kernel's own EIO: __udp_cmsg_send lets UDP-Lite ask for segmentation, udp_send_skb refuses it, as it does
+    where IPsec transforms the route (net/ipv4/udp.c). Linux 7 has no UDP-Lite: there a double says it."""
     with (
         underlay(one, Vtep("127.0.0.1"), send_sockets=1) as made,
-        plain(one, "127.0.0.2", 4789) as bad,
+        plain(one, "127.0.0.2", 4789) as bad_udp,
         plain(one, "127.0.0.3", 4789) as good,
     ):
         to_bad, to_good = path(made, Vtep("127.0.0.2")), path(made, Vtep("127.0.0.3"))
-        refusing: Any = Refusing(to_bad.sock, "127.0.0.2", errno.EIO)
-        to_bad.sock = to_good.sock = refusing
+        bad = udp_lite(one, "127.0.0.2", 4789) or bad_udp
+        sender = udp_lite(one, "127.0.0.1", 0) or to_bad.sock
+        refusing: Any = Refusing(sender, "127.0.0.2" if sender is to_bad.sock else "nobody", errno.EIO)
+        counting: Any = Refusing(to_good.sock, "nobody", 0)
+        to_bad.sock, to_good.sock = refusing, counting
         for now in (100.0, 101.0, 100.0 + PLAIN_SECONDS - 1, 100.0 + PLAIN_SECONDS + 1):
             for way, far in ((to_bad, bad), (to_good, good)):
                 send(made, way, [b"one", b"two"], now=now)
                 assert datagrams(far, 2) == [b"one", b"two"]
         assert refusing.segmented.count("127.0.0.2") == 2, "tried at once, and again after a minute"
-        assert refusing.segmented.count("127.0.0.3") == 4
+        assert counting.segmented.count("127.0.0.3") == 4
         assert (made.sent, lost(made)) == (16, {})
+        for sock in {bad, sender} - {bad_udp}:
+            sock.close()
+
+
+def udp_lite(namespace: Namespace, address: str, port: int) -> socket.socket | None:
+    """A bound UDP-Lite socket (RFC 3828), if the kernel has such."""
+
+    def make() -> socket.socket | None:
+        try:
+            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, IPPROTO_UDPLITE)
+        except OSError:  # EPROTONOSUPPORT
+            return None
+        made.bind((address, port))
+        made.setblocking(False)
+        return made
+
+    return namespace.call(make)
 
 
 def test_what_our_own_stack_refuses_is_not_tried_again(pair: Pair) -> None:

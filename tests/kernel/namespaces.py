@@ -121,6 +121,7 @@ def pair(namespace: Callable[[], Namespace]) -> tuple[Namespace, Namespace]:
     for side, other, host in ((one, two, 2), (two, one, 1)):  # neighbours known: IPv6 else loses its first second
         address = other.link("u0")["address"]
         side.ip("neighbour", "replace", f"2001:db8::{host}", "lladdr", address, "dev", "u0")
+        until(lambda side=side: side.link("u0")["qdisc"] != "noop", "a queue that takes frames")  # type: ignore[misc]
     return one, two
 
 
