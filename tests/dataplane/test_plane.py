@@ -192,15 +192,17 @@ def test_a_vanished_device_is_told_once_and_all_else_goes_on(
     loop, a, b = nodes
     (dying, there), (_, cb) = a.attach(1), b.attach(2)
     fd = a.plane.ports[dying.id].fd
-    call = {"read": "readv", "write": "write"}[found_by]
-    real = getattr(os, call)
+    real = os.write
 
-    def vanished(number: int, *rest: Any) -> Any:
-        if number == fd:
+    def vanished(number: int | memoryview, *rest: Any) -> Any:
+        if number == fd or found_by == "read":
             raise OSError(77, "File descriptor in bad state")  # EBADFD, drivers/net/tun.c
         return real(number, *rest)
 
-    monkeypatch.setattr(os, call, vanished)
+    if found_by == "read":
+        a.plane.ports[dying.id].read_into = vanished
+    else:
+        monkeypatch.setattr(os, "write", vanished)
     (there if found_by == "read" else cb).send(
         plain(ethernet(mac(1), mac(2), IP4, udp("10.0.0.2", "10.0.0.1", 1, 2, b"")))
     )

@@ -120,6 +120,7 @@ def test_a_closed_descriptor_is_gone() -> None:
 )
 def test_a_ports_own_rates(limits: dict[str, int], frames: int, length: int, admitted: int) -> None:
     """A tenth of a second's worth at once, at least one super-frame."""
-    port = port_on(-1, **limits)
+    with open(os.devnull, "rb") as nowhere:
+        port = port_on(nowhere.fileno(), **limits)
     assert port.limited == bool(limits)
     assert sum(port.admit(frames, length, 0.0) for _ in range(1000)) == admitted

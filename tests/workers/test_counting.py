@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 
@@ -47,7 +48,7 @@ def planes() -> Iterator[tuple[Plane, Plane]]:
 
 def port(plane: Plane, number: int) -> TapPort:
     spec = PortSpec(f"p{number}", VNI, None, False, 64, 1000, 2000)
-    plane.add_port(spec, -1, reads=False)
+    plane.add_port(spec, os.open(os.devnull, os.O_RDONLY), reads=False)
     return plane.ports[spec.id]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -30,6 +31,7 @@ from vxswitch.workers.replica import QUESTIONS, Replica, ReplicaTable
 
 VNI = 100
 SPEC = PortSpec("p", VNI, None, False, 64, 1000, 2000)
+NOWHERE = os.open(os.devnull, os.O_RDONLY)  # their TAP; nobody reads it
 PEERS = [Vtep(f"192.0.2.{n}") for n in range(1, 5)]
 MACS = [bytes((2, 0, 0, 0, 0, n)) for n in range(12)]
 GROUPS = [bytes((239, 0, 0, n)) for n in range(4)] + [bytes((0xFF, 0x0E, *bytes(13), n)) for n in range(4)]
@@ -55,10 +57,10 @@ class Both:
             self.fdb.peer(vtep, "node")
         self.set_peers(self.fdb.peers.values())
         for number in (1, 2):
-            port = TapPort(SPEC, self.table, FlowCache(), 0.0, -1)
+            port = TapPort(SPEC, self.table, FlowCache(), 0.0, NOWHERE)
             self.numbers[port] = number
             self.table.add_port(port)
-            self.ports[number] = TapPort(SPEC, self.copy.tables[VNI], FlowCache(), 0.0, -1)
+            self.ports[number] = TapPort(SPEC, self.copy.tables[VNI], FlowCache(), 0.0, NOWHERE)
             self.copy.tables[VNI].add_port(self.ports[number])
 
     def _ask(self, question: Question) -> bool:

@@ -5,6 +5,8 @@ decision that still holds goes straight to its hop; any other is judged by the s
 
     to a VTEP      the VXLAN header is written over the vnet header's tail; the frame waits on its Path, as a view,
                    for equal ones, and all leave when the burst is over: nothing waits for a timer
+    another        a small frame like one before it in its flow goes the same way unjudged, and its checksum is finished
+                   with those of the run (``unfinished``)
     super-frame    cut into rows in the arena, sent at once, after what waits on the same Path
     to a port      written as it was read, vnet header and all: a super-frame passes whole
     to all others  (``_flood``) one copy to each other local port and to each VTEP of the network, or, of a multicast
@@ -19,7 +21,7 @@ from __future__ import annotations
 from vxswitch.counters import ALIVE, Drop, Stats
 from vxswitch.dataplane import groups, neighbours, stages
 from vxswitch.dataplane.asking import Asking, Held
-from vxswitch.dataplane.flow import Flow, flow_key
+from vxswitch.dataplane.flow import Flow, Like, flow_key
 from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
@@ -30,12 +32,14 @@ from vxswitch.offload.arena import Run
 from vxswitch.offload.segment import Cutter
 from vxswitch.wire import ethernet, ip, virtio
 from vxswitch.wire.address import STAND_IN
+from vxswitch.wire.checksum import complete
 from vxswitch.wire.flow import entropy
 from vxswitch.wire.neighbour import Said, answer, ask_all, listen
 from vxswitch.wire.vxlan import HEADER_LEN
 
 BURST_FRAMES = 64  # frames a port may send before the loop looks at another port
 BURST_BYTES = 256 << 10  # and bytes: four super-frames
+SMALL = 4096  # bytes, vnet header included: above it, looking at a frame is a small part of moving it
 READ_MAX = VNET_LEN + (1 << 16) + 64  # a TAP read: 64 KiB of packet, Ethernet header and tags (linux/if_tun.h, skb)
 _TAG_FIRST_BYTES = frozenset((ethernet.ETH_P_8021Q >> 8, ethernet.ETH_P_8021AD >> 8))
 _BUFFER = 192 << 10  # 64 frames of 2 KiB and one super-frame; jumbo frames empty it sooner
@@ -63,6 +67,8 @@ class Encap:
         view, at, left = slot.view, 0, BURST_BYTES
         n = 0
         alone = port.alone
+        another = port.flows.another
+        quick = not port.limited and self.door is None
         for taken in range(BURST_FRAMES):
             if at + READ_MAX > _BUFFER:
                 self.flush(now)
@@ -71,7 +77,11 @@ class Encap:
             if n <= 0:
                 port.alone = taken <= 1
                 break
-            at = self._frame(port, at, n, now)
+            like = another(view, at, n) if n <= SMALL and quick else None
+            if like is not None:
+                at = self._another(port, like, at, now)
+            else:
+                at = self._frame(port, at, n, now)
             if alone:  # it has nobody to share a send with, most likely: a failed read must not hold it up
                 self.flush(now)
                 port.alone = alone = False
@@ -84,8 +94,13 @@ class Encap:
     def flush(self, now: float) -> None:
         """Send every run that is gathering."""
         for path in self.waiting:
-            self.underlay.send_run(path, now)
+            self._send(path, now)
         self.waiting.clear()
+
+    def _send(self, path: Path, now: float) -> None:
+        if path.unfinished.count:
+            path.unfinished.finish(self.slot.arena)
+        self.underlay.send_run(path, now)
 
     def _frame(self, port: Port, at: int, n: int, now: float) -> int:
         """One frame, from read to hop. Returns where the next one may be read to."""
@@ -103,6 +118,8 @@ class Encap:
                 return self._drop(port, Drop.OVERSIZE, at)
             flow.src.seen = now
             hop, path, tos = flow.hop, flow.path, flow.tos
+            if n <= SMALL and not slot.gso_type:
+                port.flows.remember(slot, flow)
         else:
             decided = self._decide(port, now)
             if isinstance(decided, int):
@@ -114,6 +131,28 @@ class Encap:
             return self._to_vtep(port, flow, path, tos, at, now)
         self._to_port(hop)
         return at
+
+    def _another(self, port: Port, like: Like, at: int, now: float) -> int:
+        """A frame like those before it: nothing about it is to be found out."""
+        flow, n, csum = like
+        path, slot = flow.path, self.slot
+        port.rx_frames += 1
+        port.rx_bytes += n - VNET_LEN
+        flow.src.seen = now
+        if path is None:
+            slot.take(at, n)
+            self._to_port(flow.hop)
+            return at
+        view, start = slot.view, at + VNET_LEN
+        first = start - HEADER_LEN
+        waiting = self._gather(path, view[first : at + n], flow.tos, now)
+        if csum is not None:
+            if not waiting:
+                path.unfinished.begin(at, n, csum)
+            elif not path.unfinished.take(at, n, csum, waiting):
+                complete(view, start, n - VNET_LEN, *csum)
+        view[first:start] = port.header
+        return at + n
 
     def _decide(self, port: Port, now: float) -> Decided | int | None:
         """Judge and learn: (hop, path, outer ToS), or the reason it dies, or None: flooded, nothing left to do."""
@@ -186,7 +225,7 @@ class Encap:
             return self._through_door(self.door, port, flow, path, at, now)
         if slot.gso_type:
             if path.frames:
-                self.underlay.send_run(path, now)
+                self._send(path, now)
             verdict = self._cut(port)
             if verdict:
                 return self._drop(port, verdict, at)
@@ -199,7 +238,7 @@ class Encap:
         """Leave it to the kernel; for a while all that follows in this flow goes the same way, so as to stay behind."""
         slot = self.slot
         if path.frames:
-            self.underlay.send_run(path, now)
+            self._send(path, now)
         if slot.gso_type:
             flow.door_until = now + HOLD
         elif slot.flags:
@@ -210,22 +249,26 @@ class Encap:
         self.underlay.sent += slot.count
         return at
 
-    def _gather(self, path: Path, datagram: memoryview, tos: int, now: float) -> None:
-        """The datagram joins the run that waits on the path, or that one leaves and a new one begins."""
+    def _gather(self, path: Path, datagram: memoryview, tos: int, now: float) -> int:
+        """The datagram joins the run that waits on the path, or that one leaves and a new one begins.
+
+        Returns how many waited before it; 0: it is the first.
+        """
         size = len(datagram)
         if path.room and size <= path.size and tos == path.tos and path.total + size <= MAX_DATAGRAM:
             path.frames.append(datagram)
             path.total += size
             path.room = path.room - 1 if size == path.size else 0
-            return
+            return len(path.frames) - 1
         if path.frames:
-            self.underlay.send_run(path, now)
+            self._send(path, now)
         else:
             self.waiting.append(path)
         path.frames.append(datagram)
         path.size = path.total = size
         path.tos = tos
         path.room = self.underlay.max_segments - 1
+        return 0
 
     def _datagram(self, port: Port) -> memoryview:
         """The frame in the slot as the payload of one datagram: checksum finished, VXLAN header in front."""

@@ -11,14 +11,15 @@ A cache is bounded and belongs to one port (or one sender): who fills it empties
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vxswitch.fdb import Hop, Row, Table
-from vxswitch.wire import ethernet, ip
+from vxswitch.wire import ethernet, ip, virtio
 from vxswitch.wire.flow import ECHO_V4, ECHO_V4_TYPES, ECHO_V6, ECHO_V6_TYPES, KEY_V4, KEY_V6
 from vxswitch.wire.vxlan import HEADER_LEN
 
 if TYPE_CHECKING:
+    from vxswitch.dataplane.slot import Slot
     from vxswitch.dataplane.underlay import Path
 
 MAX_FLOWS = 4096
@@ -29,6 +30,8 @@ _RX_KEY_V4, _RX_KEY_V6, _RX_ECHO_V4, _RX_ECHO_V6 = (
     struct.Struct(f"!{HEADER_LEN}s" + key.format.lstrip("!<>=@")) for key in (KEY_V4, KEY_V6, ECHO_V4, ECHO_V6)
 )
 
+_LIKE_V4 = struct.Struct("28s 2x 2s x B 2x 12s")
+_LIKE_V6 = struct.Struct("31s x 36s")
 _V4_FIRST = 0x45  # version 4, no options
 _TYPE_HI, _TYPE_LO = ethernet.ETHERTYPE, ethernet.ETHERTYPE + 1
 _IP = ethernet.HEADER_LEN
@@ -49,6 +52,7 @@ class Flow:
         "dst",
         "generation",
         "hop",
+        "last",
         "longest",
         "misses",
         "path",
@@ -72,6 +76,7 @@ class Flow:
         self.tos = tos  # outer
         self.longest = table.mtu + ethernet.HEADER_LEN
 
+        self.last = 0  # length of the last small frame, vnet header included
         self.door_until = 0.0  # monotonic; until then its frames follow a super-frame that the kernel cuts
         self.misses = 0  # on receipt: how often in a row nothing could be joined
         self.skip = 0  # and for how many frames it is not tried again
@@ -89,6 +94,17 @@ class Flow:
         return self.dst.hop is self.hop and self.src.hop is self.src_hop and self.generation == self.table.generation
 
 
+class Like(NamedTuple):
+    """Small frames that differ from each other in nothing that is looked at.
+
+    ``n``: their length, vnet header included. ``csum``: csum_start and csum_offset of a checksum to be finished.
+    """
+
+    flow: Flow
+    n: int
+    csum: tuple[int, int] | None
+
+
 class FlowCache(dict[FlowKey, Flow]):
     """Decisions by key; emptied when full, because what matters is back after one frame each.
 
@@ -99,6 +115,7 @@ class FlowCache(dict[FlowKey, Flow]):
     def __init__(self, head: int = 0) -> None:
         super().__init__()
         self.head = head
+        self.likes: dict[FlowKey, Like] = {}
         self.partial = False
         self._v4, self._v6 = (_RX_KEY_V4, _RX_KEY_V6) if head else (KEY_V4, KEY_V6)
         self._echo_v4, self._echo_v6 = (_RX_ECHO_V4, _RX_ECHO_V6) if head else (ECHO_V4, ECHO_V6)
@@ -120,10 +137,32 @@ class FlowCache(dict[FlowKey, Flow]):
             return None
         return flow if flow is not None and flow.holds() else None
 
+    def another(self, view: memoryview, at: int, n: int) -> Like | None:
+        """What is known of frames like the one at ``at``, of ``n`` bytes with its vnet header, if it still holds."""
+        likes = self.likes
+        like = likes.get(_LIKE_V4.unpack_from(view, at)) or likes.get(_LIKE_V6.unpack_from(view, at))
+        return like if like is not None and like.n == n and like.flow.holds() else None
+
+    def remember(self, slot: Slot, flow: Flow) -> None:
+        """The small frame in the slot was in order; after two of one length, what is like them need not be judged."""
+        n = slot.end - slot.at
+        if flow.last != n:
+            flow.last = n
+            return
+        view, start = slot.view, slot.start
+        four = view[start + _TYPE_HI] == 0x08
+        if view[start + (_V4_PROTOCOL if four else _V6_NEXT)] not in _CACHED:
+            return
+        if len(self.likes) >= MAX_FLOWS:
+            self.likes.clear()
+        csum = (slot.csum_start, slot.csum_offset) if slot.flags & virtio.F_NEEDS_CSUM else None
+        self.likes[(_LIKE_V4 if four else _LIKE_V6).unpack_from(view, slot.at)] = Like(flow, n, csum)
+
     def keep(self, key: FlowKey, flow: Flow) -> None:
         """Remember a decision."""
         if len(self) >= MAX_FLOWS:
             self.clear()
+            self.likes.clear()
         self[key] = flow
 
 

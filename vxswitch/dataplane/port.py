@@ -8,6 +8,8 @@ and ``state`` keeps it. Tests and tracers put another class with the same two me
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from io import FileIO
 from typing import TYPE_CHECKING
 
 from vxswitch.counters import ALIVE, Drop
@@ -80,17 +82,16 @@ class Port(LocalPort):
 class TapPort(Port):
     """A port on a TAP's file descriptor, which it owns. A TAP read gives one packet; a short slot would cut it."""
 
-    __slots__ = ("fd",)
+    __slots__ = ("fd", "read_into")
 
     def __init__(self, spec: PortSpec, table: Table, flows: FlowCache, now: float, fd: int) -> None:
         super().__init__(spec, table, flows, now)
         self.fd = fd
+        self.read_into: Callable[[memoryview], int | None] = FileIO(fd, "rb", closefd=False).readinto
 
     def read(self, slot: memoryview) -> int:
         try:
-            return os.readv(self.fd, (slot,))
-        except BlockingIOError:
-            return 0
+            return self.read_into(slot) or 0  # None: nothing there
         except OSError as error:
             if error.errno in meanings.GONE:
                 self.state = "gone"

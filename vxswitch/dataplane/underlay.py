@@ -31,6 +31,7 @@ from vxswitch.dataplane.sockets import (
     receive_socket,
     udp_losses,
 )
+from vxswitch.dataplane.unfinished import Unfinished
 from vxswitch.fdb import Peer
 from vxswitch.model import Vtep
 from vxswitch.offload.arena import DATAGRAM_ARENA, Arena, Run
@@ -50,7 +51,7 @@ OpenReceiver = Callable[[Vtep, UnderlayOptions], socket.socket]
 class Path:
     """One VTEP by one source port, and the run that gathers for it. ``frames`` are views borrowed from the burst."""
 
-    __slots__ = ("family", "frames", "index", "peer", "room", "size", "sock", "sockaddr", "tos", "total")
+    __slots__ = ("family", "frames", "index", "peer", "room", "size", "sock", "sockaddr", "tos", "total", "unfinished")
 
     def __init__(self, peer: Peer, sock: socket.socket, index: int) -> None:
         self.peer = peer
@@ -59,6 +60,7 @@ class Path:
         self.family = peer.vtep.family
         self.sockaddr = peer.vtep.sockaddr
         self.frames: list[memoryview] = []
+        self.unfinished = Unfinished()
         self.size = 0  # of the first datagram, bytes
         self.total = 0
         self.room = 0  # datagrams that may still join; 0 also after a shorter one
