@@ -1,7 +1,9 @@
 """UDP at an offered load, every datagram stamped: both ends, as a program. Batched system calls, no dependence on rate.
 
-datagrams.py receive ADDRESS COUNT                       prints its port; after SIGTERM, when nothing more comes, JSON
+datagrams.py receive ADDRESS COUNT [PORT]                prints its port; after SIGTERM, when nothing more comes, JSON
 datagrams.py send ADDRESS PORT SIZES PPS SECONDS FLOWS   prints JSON; SIZES in bytes of payload, "64" or "64,1400"
+
+ADDRESS may be a multicast group; the route to it says by which interface it is joined and sent to.
 
 A datagram begins with its flow and its number (two u32); numbers count over all flows, so they grow within each. The
 receiver only writes down what it sees and tells at the end what was doubled, out of order, or lost in its own socket.
@@ -13,6 +15,7 @@ every datagram is to pass the data plane as a frame of its own.
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import json
 import os
 import random
@@ -81,13 +84,15 @@ class Batch:
             self.headers[n].header.iov_length = 1
 
 
-def receive(address: str, count: str) -> None:
+def receive(address: str, count: str, port: str = "0") -> None:
     """Take what comes until SIGTERM; `count`: about how many datagrams to expect."""
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     sock = _socket(address)
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    sock.bind((address, 0))
+    sock.bind((address, int(port)))
+    if ipaddress.ip_address(address).is_multicast:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(address) + bytes(4))
     batch, seen, at = Batch(_RECEIVE_BATCH, [_SLOT]), np.zeros((int(count) + 1024, 2), np.uint32), 0
     print(sock.getsockname()[1], flush=True)
     quiet = 0

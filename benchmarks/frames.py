@@ -28,14 +28,17 @@ from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.dataplane.underlay import Path, Receiver, Underlay
 from vxswitch.fdb import Fdb, Peer, Table
+from vxswitch.groups import GroupTable, Members
 from vxswitch.model import PortSpec, Vtep
 from vxswitch.offload.arena import ROW_ARENA, Run
 from vxswitch.offload.segment import Cutter
 from vxswitch.wire import cmsg, ethernet, ip, transport, virtio, vxlan
+from vxswitch.wire.multicast import mac_of
 
 VNI: Final = 42
 HERE, THERE = bytes(range(6)), bytes(range(6, 12))  # as benchmarks.micro addresses its frames: to HERE, from THERE
 FAR: Final = "127.0.0.2"
+GROUP: Final = bytes((239, 1, 2, 3))
 SMALL: Final = 64  # bytes, Ethernet header included
 FLOWS: Final = 64
 
@@ -131,13 +134,33 @@ class Bench:
         else:
             self.table.install(HERE, self.peer, "static", 0.0)
 
+        return _seen(self.sent_by(port), lambda: sum(port.counts.by_reason) or len(self.table.rows) != 2)
+
+    def sent_by(self, port: Feed) -> Burst:
+        """All that the port has to be read."""
+
         def burst() -> int:
             before = port.rx_frames
             while self.encap.burst(port, 1.0) and port.at:
                 pass
             return port.rx_frames - before
 
-        return _seen(burst, lambda: sum(port.counts.by_reason) or len(self.table.rows) != 2)
+        return burst
+
+    def group(self, vteps: int) -> Burst:
+        """Frames of one flow from THERE to GROUP, which stations behind so many VTEPs have joined."""
+        peers = [self.fdb.peer(Vtep(f"127.0.1.{n}"), f"n{n}") for n in range(1, vteps + 1)]
+        self.table.set_peers(peers, 0, {peer.vtep.address: peer for peer in peers})
+        known = GroupTable(self.table, lambda hop, message: None)
+        known.put(GROUP, Members(nodes=frozenset(f"n{n}" for n in range(1, vteps + 1))))
+        self.table.set_groups(known)
+        frame = small(0)
+        frame = mac_of(GROUP) + frame[ethernet.SRC : 30] + GROUP + frame[34:]
+        port = self.feed(THERE)
+        port.frames_to_read = [virtio.NONE + frame] * BURST_FRAMES
+
+        wanted = vteps * BURST_FRAMES
+        return _seen(self.sent_by(port), lambda: sum(port.counts.by_reason) or self.stats.mcast_copies != wanted)
 
     def into(self, runs: list[bytes], size: int) -> Burst:
         """Runs of datagrams from the VTEP for HERE, which is a local port."""
@@ -195,6 +218,8 @@ def bursts() -> dict[str, Burst]:
         "small out, one flow": Bench().out(plain[:1] * BURST_FRAMES),
         "small out, 64 flows": Bench().out(plain),
         "small to a neighbour": Bench().out(plain[:1] * BURST_FRAMES, local=True),
+        "small to 2 of a group": Bench().group(2),
+        "small to 64 of a group": Bench().group(64),
         "small in, one flow": Bench().into([rows[0] * 64] * BURST_RUNS, row),
         "small in, 64 flows": Bench().into([b"".join(rows)] * BURST_RUNS, row),
         "small in, one by one": Bench().into(rows[:BURST_RUNS], row),

@@ -1,4 +1,4 @@
-"""UDP between two namespaces at an offered load: what was sent, what arrived, and in which order.
+"""UDP between namespaces at an offered load, to one or to a group: what was sent, what arrived, and in which order.
 
 iperf3 sends one datagram per system call and cannot offer what a kernel data plane moves; `datagrams.py` can.
 """
@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,18 +57,37 @@ def udp(
     flows: int = 1,
 ) -> Load:
     """Datagrams of these payload sizes in bytes (8 to 2048) to `address`, which `destination` has."""
-    receiver = destination.popen(
-        [*_PROGRAM, "receive", address, str(int(pps * seconds))], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    return multicast(source, [destination], address, sizes=sizes, pps=pps, seconds=seconds, flows=flows, port=0)[0]
+
+
+def multicast(
+    source: Namespace,
+    destinations: Sequence[Namespace],
+    group: str,
+    *,
+    sizes: tuple[int, ...],
+    pps: float,
+    seconds: float,
+    flows: int = 1,
+    port: int = 7777,
+    joined: Callable[[], None] = lambda: None,
+) -> list[Load]:
+    """The same to a group that all `destinations` join and have a route to; `joined` waits until the network knows."""
+    asked = [*_PROGRAM, "receive", group, str(int(pps * seconds)), str(port)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    receivers = [destination.popen(asked, **pipes) for destination in destinations]
     try:
-        port = _line(receiver).strip()
+        ports = [_line(receiver).strip() for receiver in receivers]
+        joined()
         numbers = (",".join(map(str, sizes)), str(pps), str(seconds), str(flows))
-        sent = json.loads(source.run([*_PROGRAM, "send", address, port, *numbers], timeout=seconds + _MARGIN).stdout)
-        receiver.send_signal(signal.SIGTERM)
-        got: dict[str, Any] = json.loads(_line(receiver))
+        sent = json.loads(source.run([*_PROGRAM, "send", group, ports[0], *numbers], timeout=seconds + _MARGIN).stdout)
+        for receiver in receivers:
+            receiver.send_signal(signal.SIGTERM)
+        got: list[dict[str, Any]] = [json.loads(_line(receiver)) for receiver in receivers]
     finally:
-        destination.end(receiver)
-    return Load(**sent, **got)
+        for destination, receiver in zip(destinations, receivers, strict=True):
+            destination.end(receiver)
+    return [Load(**sent, **one) for one in got]
 
 
 def _line(process: subprocess.Popen[bytes]) -> str:

@@ -55,6 +55,29 @@ def test_an_audience_is_found_once_and_unknown_groups_share_one() -> None:
     assert known.audience(H) is not shared
 
 
+def test_whoever_keeps_listeners_sees_when_they_are_out_of_date() -> None:
+    table, known, ports, peers = made()
+    known.set_family(4, Family(open=False))
+    six = bytes((0xFF, 0x0E, *bytes(13), 9))
+    known.put(H, Members(frozenset(ports[:1])))
+
+    def voided(change: object) -> list[bytes]:
+        kept = {group: known.listeners(group) for group in (G, H, six)}
+        assert all(found.hop is not None and found.joined == (group in known.members) for group, found in kept.items())
+        change()  # type: ignore[operator]
+        gone = [group for group, found in kept.items() if known.listeners(group) is not found]
+        assert gone == [group for group, found in kept.items() if found.hop is None]
+        return gone
+
+    assert voided(lambda: known.put(G, Members(frozenset(ports[1:])))) == [G]  # who has it shared with others until now
+    assert voided(lambda: known.put(H, Members(frozenset(ports[1:])))) == [H]
+    assert voided(lambda: known.put(H, Members(frozenset(ports[1:])))) == []
+    assert voided(lambda: known.put(H, Members())) == [H]
+    assert voided(lambda: known.set_tellers(frozenset({"n1"}))) == [G, H, six]
+    assert voided(lambda: known.set_family(6, Family(open=False))) == [G, H, six]
+    assert voided(lambda: table.set_peers(peers[1:], 1, {})) == [G, H, six]
+
+
 def test_a_static_vtep_gets_everything_until_a_node_that_tells_is_behind_it() -> None:
     table, known, _, peers = made()
     known.set_family(4, Family(open=False))

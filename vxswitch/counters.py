@@ -58,6 +58,7 @@ class Drop(IntEnum):
     PLAINTEXT = 38
     NO_SESSION = 39
     NO_LISTENERS = 40
+    COPY_LIMIT = 41
 
     @property
     def label(self) -> str:
@@ -86,7 +87,7 @@ EXPLAIN: dict[Drop, str] = {
     Drop.HAIRPIN: "the destination is behind the port that the frame came from",
     Drop.UNKNOWN_UNICAST: "nobody is known to have this MAC and the network's policy is to drop",
     Drop.NO_FLOOD_PEERS: "a frame to flood in a network that has no other port and no VTEP",
-    Drop.STORM: "the port's budget for broadcast, unknown and multicast frames is spent",
+    Drop.STORM: "the port's budget for frames to everybody is spent: broadcast, unknown unicast, unknown groups",
     Drop.RATE: "the port's own rate limit (--rate, --pps)",
     Drop.SUSPENDED: "a frame to flood in a network whose other VTEPs are all suspended",
     Drop.NO_VTEP_ADDRESS: "this node has no VTEP address of the peer's family now",
@@ -106,6 +107,7 @@ EXPLAIN: dict[Drop, str] = {
     Drop.PLAINTEXT: "clear text for an encrypted network",
     Drop.NO_SESSION: "no session key with the peer of an encrypted network",
     Drop.NO_LISTENERS: "a multicast frame of a group that nobody else has joined",
+    Drop.COPY_LIMIT: "the port's budget for copies to the listeners of multicast groups is spent",
 }
 
 N_REASONS = max(Drop) + 1
@@ -148,6 +150,8 @@ class Stats:
         "groups_refused",
         "held",
         "learned_soft",
+        "mcast_copies",
+        "mcast_frames",
         "nd_answered",
         "nd_directed",
         "originated",
@@ -158,7 +162,9 @@ class Stats:
     )
 
     def __init__(self) -> None:
-        self.copies = 0  # flooding: hops beyond the first
+        self.copies = 0  # flooding and multicast: hops beyond the first
+        self.mcast_frames = 0  # frames to the listeners of a multicast group, from here and from elsewhere
+        self.mcast_copies = 0  # and to how many ports and VTEPs they went, all hops counted
         self.absorbed = 0  # frames that were meant for the switch itself, that it has answered, or for nobody else
         self.originated = 0  # frames that the switch itself has made: queries, answers and questions
         self.held = 0  # frames that wait now for their destination to be found (``unknown = "ask"``)

@@ -279,7 +279,9 @@ class Table:
 
     def set_groups(self, groups: GroupTable | None) -> None:
         """Send multicast to its listeners from now on, or to everybody."""
-        self.groups = groups
+        if groups is not self.groups:
+            self.groups = groups
+            self.generation += 1  # cached decisions about groups hold the other table's listeners
         if self.watcher is not None:
             self.watcher.groups(self, b"")
 

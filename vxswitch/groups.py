@@ -10,7 +10,8 @@ an older version, one whose words have not come yet) gets everything; a group th
 all (RFC 4541 section 2.1.2).
 
 Ports are known by identity, nodes by name, because a node's VTEP may change. What a group comes to in ports and VTEPs
-is computed once and kept until the table's ``generation`` changes, or something is written here.
+is computed once and kept until the table's ``generation`` changes, or something is written here that bears on it.
+Whoever keeps ``Listeners`` sees that as with a ``fdb.Row``: by its ``hop``, which is None from then on.
 
 Bounds: control gives at most ``mcast.network_groups`` groups of its own, and the store 1024 of each other node.
 """
@@ -32,6 +33,20 @@ class Audience(NamedTuple):
 
     ports: tuple[Hop, ...]
     peers: tuple[Peer, ...]
+
+
+_TOLD = Hop(0)  # what ``Listeners.hop`` is while they are what was told; nothing is ever sent there
+
+
+class Listeners:
+    """The audience of one group, or of all that nobody has joined (``joined`` False). ``hop``: None if out of date."""
+
+    __slots__ = ("audience", "hop", "joined")
+
+    def __init__(self, audience: Audience, *, joined: bool) -> None:
+        self.audience = audience
+        self.joined = joined
+        self.hop: Hop | None = _TOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,46 +79,53 @@ class GroupTable:
         self.families = {family: Family() for family in FAMILIES}
         self.tellers: frozenset[str] = frozenset()
         self._on_message = on_message
-        self._found: dict[bytes, Audience] = {}
+        self._found: dict[bytes, Listeners] = {}
+        self._routers: dict[int, Audience] = {}
         self._generation = table.generation
 
     # -- what a frame asks -----------------------------------------------------------------------------------------
 
     def audience(self, group: bytes) -> Audience:
         """Who gets a frame of this group."""
+        return self.listeners(group).audience
+
+    def listeners(self, group: bytes) -> Listeners:
+        """The same, to be kept."""
+        self._follow()
         family = family_of(group)
         members = self.members.get(group)
         key = group if members is not None else ANY[family]
-        return self._kept(key) or self._find(key, family, members)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = Listeners(self._find(family, members), joined=members is not None)
+        return found
 
     def routers(self, family: int) -> Audience:
         """Who gets what hosts tell routers: a host that heard it might keep silent about its own groups."""
-        key = b"%d" % family
-        found = self._kept(key)
+        self._follow()
+        found = self._routers.get(family)
         if found is None:
             routers = self.families[family].routers
             found = Audience(tuple(p for p in self.table.ports if p in routers), self._peers(family, None))
-            self._found[key] = found
+            self._routers[family] = found
         return found
 
     def hear(self, hop: Hop, message: Message) -> None:
         """A station behind this port or VTEP has said something."""
         self._on_message(hop, message)
 
-    def _kept(self, key: bytes) -> Audience | None:
+    def _follow(self) -> None:
         if self._generation != self.table.generation:
             self._generation = self.table.generation
-            self._found.clear()
-        return self._found.get(key)
+            self._forget_all()
 
-    def _find(self, key: bytes, family: int, members: Members | None) -> Audience:
+    def _find(self, family: int, members: Members | None) -> Audience:
         state = self.families[family]
         ports = self.table.ports
         if not state.open:
             wanted = state.every.ports | members.ports if members is not None else state.every.ports
             ports = tuple(port for port in ports if port in wanted)
-        found = self._found[key] = Audience(ports, self._peers(family, members))
-        return found
+        return Audience(ports, self._peers(family, members))
 
     def _peers(self, family: int, members: Members | None) -> tuple[Peer, ...]:
         every = self.families[family].every.nodes
@@ -135,6 +157,21 @@ class GroupTable:
             self._changed(b"")
 
     def _changed(self, group: bytes) -> None:
-        self._found.clear()
+        """Listeners of this group, which until now may have been one that nobody had joined, or, if empty, of all."""
+        if group:
+            self._forget(group)
+            self._forget(ANY[family_of(group)])
+        else:
+            self._forget_all()
         if self.table.watcher is not None:
             self.table.watcher.groups(self.table, group)
+
+    def _forget(self, key: bytes) -> None:
+        found = self._found.pop(key, None)
+        if found is not None:
+            found.hop = None
+
+    def _forget_all(self) -> None:
+        for key in list(self._found):
+            self._forget(key)
+        self._routers.clear()

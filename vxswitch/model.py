@@ -147,6 +147,7 @@ class PortSpec:
     pps: int | None = None
     offloads: int = 0  # TUN_F_* that the TAP accepted (linux/if_tun.h)
     addresses: tuple[bytes, ...] | None = None  # only these may be sent from (4 or 16 bytes each); None = any
+    mcast_copies: int | None = None  # copies of its frames to listeners of multicast groups
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def test_every_default_of_the_interface():
         },
         "timers": {"lease": 3.0, "beat": 1.0, "grace": 60.0, "probe": 0.3, "save": 5.0},
         "fdb": {"age": 300.0, "max_macs": 16384},
-        "limits": {"bum_pps": 1000, "bum_burst": 2000, "port_macs": 64},
+        "limits": {"bum_pps": 1000, "bum_burst": 2000, "mcast_copies": 250_000, "port_macs": 64},
         "mcast": {
             "snooping": "auto",
             "querier": "auto",

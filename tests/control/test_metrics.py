@@ -41,6 +41,7 @@ async def test_prometheus_can_read_it_and_names_are_as_promised(world: World) ->
     assert samples["vxswitch_fdb_rows", ("network", "red")] == 3
     assert samples["vxswitch_flood_vteps", ("network", "red")] == 1
     assert samples["vxswitch_mcast_groups", ("network", "red")] == 1
+    assert samples[("vxswitch_mcast_frames_total",)] == samples[("vxswitch_mcast_copies_total",)] == 0
     assert samples[("vxswitch_mcast_malformed_total",)] == samples[("vxswitch_absorbed_frames_total",)] == 0
     assert samples["vxswitch_store_state", ("state", "up")] == 1
     assert samples["vxswitch_networks", ("state", "up")] == 1

@@ -223,9 +223,10 @@ async def test_limits_change_while_ports_forward(world: World) -> None:
     await node.start("red=100")
     await node.attach("red", rate=10**6, pps=500)
     node.fdb.tables[100].antispoof = "off"
-    node.ports.relimit(config.Limits(bum_pps=5, bum_burst=6, port_macs=7))
+    node.ports.relimit(config.Limits(bum_pps=5, bum_burst=6, mcast_copies=8, port_macs=7))
     spec = node.plane.specs["red/c1/eth0"]
-    assert (spec.bum_pps, spec.bum_burst, spec.max_macs, spec.antispoof) == (5, 6, 7, False)
+    assert (spec.bum_pps, spec.bum_burst, spec.mcast_copies, spec.max_macs) == (5, 6, 8, 7)
+    assert not spec.antispoof
     assert (spec.rate_bits, spec.pps) == (10**6, 500)
     assert node.plane.specs["red/vx-red"].max_macs == 16384
 

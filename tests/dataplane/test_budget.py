@@ -11,8 +11,10 @@ import pytest
 from tests.dataplane.conftest import VNI, Duo
 from tests.dataplane.fabric import CablePort, Fabric
 from tests.dataplane.frames import IP4, cut, ethernet, mac, super_frame, tcp, udp, vxlan
+from tests.dataplane.groups import G4, data, snooped
 from vxswitch.counters import ALIVE
 from vxswitch.dataplane.encap import BURST_FRAMES
+from vxswitch.groups import Members
 
 FOUR = ("10.0.0.1", "10.0.0.2")
 SLACK = 64  # blocks: caches of the interpreter itself
@@ -90,6 +92,14 @@ def bursts_in(duo: Duo, rows: list[bytes], frames: int) -> Callable[[], None]:
     return run
 
 
+def listened(duo: Duo) -> Duo:
+    """Group frames from A go to a neighbouring port and to B."""
+    port = duo.a.port(VNI, mac(3))
+    port.write = lambda view: ALIVE  # type: ignore[method-assign]
+    snooped(duo.ta).put(G4, Members(frozenset({port}), frozenset({"node1"})))
+    return duo
+
+
 def small() -> bytes:
     return ethernet(mac(2), mac(1), IP4, udp(*FOUR, 1, 2, bytes(22)))
 
@@ -106,6 +116,7 @@ def bulk_rows() -> list[bytes]:
 CASES: dict[str, Callable[[Duo], Callable[[], None]]] = {
     "small frames out": lambda duo: bursts_out(duo, bytes(10) + small(), 100_000),
     "small frames in": lambda duo: bursts_in(duo, [vxlan(VNI, mac(1) + mac(2) + small()[12:])] * 64, 100_000),
+    "group frames out": lambda duo: bursts_out(listened(duo), bytes(10) + data(G4, 1), 20_000),
     "super-frames out": lambda duo: bursts_out(duo, bulk(), 1_000),
     "super-frames in": lambda duo: bursts_in(duo, bulk_rows(), 43_000),
 }

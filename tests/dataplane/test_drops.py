@@ -18,9 +18,10 @@ from tests.dataplane.frames import (
     udp,
     vxlan,
 )
-from tests.dataplane.groups import snooped
+from tests.dataplane.groups import G4, data, snooped
 from tests.dataplane.losing import BULK, DATA, SCENARIOS, TO_A, A, B, Scenario, arrives, loses
 from vxswitch.counters import Drop
+from vxswitch.groups import Members
 
 # -- from the underlay ----------------------------------------------------------------------------------------------
 
@@ -143,6 +144,17 @@ def nobody_listens(duo: Duo) -> Host:
     duo.ta.set_peers((), 0, duo.ta.senders)
     duo.pa.send(ethernet(bytes.fromhex("01005e010203"), mac(1), IP4, udp("10.0.0.1", "239.1.2.3", 5, 6, DATA)))
     return arrives(duo, vxlan(VNI, frame))
+
+
+@loses(Drop.COPY_LIMIT, 3)
+def copies_beyond_the_budget(duo: Duo) -> Host:
+    """Two copies a frame, and a budget for four; the third frame finds it empty, cached decision or not."""
+    port = duo.a.port(VNI, mac(3), mcast_copies=40)
+    known = snooped(duo.ta)
+    known.put(G4, Members(frozenset({duo.pa}), frozenset({"node1"})))
+    for payload in (b"1", b"2", b"3", b"4", b"5"):
+        port.send(data(G4, 3, payload))
+    return duo.a
 
 
 # -- to a port ------------------------------------------------------------------------------------------------------

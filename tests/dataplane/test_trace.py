@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.dataplane import groups
 from tests.dataplane.conftest import VNI, Duo
 from tests.dataplane.fabric import CablePort, Fabric
 from tests.dataplane.frames import ARP, BROADCAST, IP4, ethernet, mac, udp, vxlan
 from tests.dataplane.world import World
 from vxswitch.dataplane.trace import Stage, trace, trace_in
 from vxswitch.fdb import Peer, Table
+from vxswitch.groups import Members
 
 
 def verdict(told: list[Stage]) -> str:
@@ -94,6 +96,29 @@ def test_stages_name_hops_and_ports_for_a_human(duo: Duo) -> None:
     duo.pa.send(ethernet(mac(2), mac(1), IP4, udp("10.0.0.1", "10.0.0.2", 1, 2, b"")))
     duo.fabric.run()
     assert duo.fabric.sent[-1].source == ("192.0.2.1", port), "the source port that is told is the one that is used"
+
+
+def test_the_way_to_listeners_and_whether_it_is_kept_are_told(duo: Duo) -> None:
+    known = groups.snooped(duo.ta)
+    known.put(groups.G4, Members(frozenset({duo.pa}), frozenset({"node1"})))
+
+    def told(frame: bytes) -> tuple[str, str, str]:
+        stages = trace(duo.a.underlay, duo.ta, duo.pa, frame)
+        return next((s["stage"], s["verdict"], s["detail"]) for s in stages if s["stage"] in ("listeners", "flood"))
+
+    def detail(vteps: int, kept: str, budget: str) -> str:
+        return f"group address: 0 ports, {vteps} VTEPs, decided {kept}, budget for {budget}"
+
+    once, each = "once for the flow", "for each frame"
+    data = groups.data(groups.G4, 1)
+    assert told(data) == ("listeners", "ok", detail(1, once, "copies"))
+    assert told(data[:20] + b"\x20" + data[21:]) == ("listeners", "ok", detail(1, each, "copies")), "a fragment"
+    assert told(groups.data(groups.H4, 1)) == ("listeners", "ok", detail(1, once, "floods")), "nobody has told"
+    known.set_tellers(frozenset({"node1"}))
+    assert told(groups.data(groups.H4, 1)) == ("listeners", "no_listeners", detail(0, once, "floods"))
+    assert told(groups.igmp(1, 0x11, bytes(4)))[:2] == ("flood", "ok")
+    (stage,) = [s for s in trace_in(duo.ta, mac(2), data[:6], data) if s["stage"] == "listeners"]
+    assert stage == {"stage": "listeners", "verdict": "ok", "detail": "1 local ports, decided once for the flow"}
 
 
 def test_a_network_without_vteps_has_no_sender(duo: Duo) -> None:

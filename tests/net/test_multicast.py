@@ -7,9 +7,11 @@ container says and the other forwards as well.
 from __future__ import annotations
 
 import itertools
+import json
 import socket
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +21,17 @@ from scapy.layers.igmp import IGMP
 from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 
-from tests.net.containers import Container, ask, attach, full_mesh
+from benchmarks import load
+from tests.net.containers import Container, ask, attach, drops, full_mesh
 from tests.net.wire import DEADLINE, Watch, Wire, made_in
 from vxswitch.lab import Lab, SwitchProcess, until
 
 PORT = 7777
+STREAM_BYTES = 200  # of payload
 GROUPS = ("239.7.7.7", "ff15::7:7")
 LINK_LOCAL = ("224.0.0.251", "ff02::fb")
 IP_MULTICAST_ALL, IPV6_MULTICAST_ALL = 49, 29  # linux/in.h, linux/in6.h: 0 = what this socket has joined, only
+UDP_SEGMENT = 103  # linux/udp.h
 IP_ADD_SOURCE_MEMBERSHIP = 39  # linux/in.h, struct ip_mreq_source: group, interface, source
 _serial = itertools.count()
 
@@ -175,6 +180,52 @@ def test_only_vteps_with_members_get_copies(world: World, group: str) -> None:
     world.wait_members(group)
 
 
+def test_a_stream_flows_at_its_rate_and_ends_where_its_listener_leaves(world: World) -> None:
+    """To a neighbouring port and to two hosts, of which one has enough of it: far beyond the budget for floods."""
+    group, (source, leaving, remote) = "239.7.7.8", world.containers
+    local = attach(world.lab, world.switches[0], "red", "c3", "10.9.0.9")
+    for container in (source, local, remote):
+        container.namespace.ip("route add 239.0.0.0/8 dev eth0")
+    source.namespace.ip("link set eth0 txqueuelen 10000")  # what a busy machine reads too late is not lost
+    with listening(leaving, group) as listener, ThreadPoolExecutor() as beside:
+
+        def joined() -> None:
+            until(lambda: members() == {local.port, "h2", "h3"}, DEADLINE, "all three members")
+
+        def members() -> set[str]:
+            return {name for row in world.rows(0, group) for name in (*row["ports"], *row["nodes"])}
+
+        def stream() -> list[load.Load]:
+            to = [local.namespace, remote.namespace]
+            how = {"sizes": (STREAM_BYTES,), "pps": 5000, "seconds": 1.5, "port": PORT, "joined": joined}
+            return load.multicast(source.namespace, to, group, **how)
+
+        running = beside.submit(stream)
+        assert listener.recv(2000)
+        listener.close()
+        until(lambda: stopped(world), DEADLINE, "the stream to host 2 to end")
+        assert not running.done()
+        loads = running.result()
+    assert [(one.lost, one.duplicates, one.reordered) for one in loads] == [(0, 0, 0)] * 2
+    assert loads[0].sent > 3000
+    assert "storm" not in drops(world.switches[0])
+    stats = ask(world.switches[0], "stats")
+    assert stats["mcast_frames"] >= loads[0].sent and stats["mcast_copies"] >= 2 * loads[0].sent
+
+
+def stopped(world: World) -> bool:
+    """While a stream goes out to host 3, next to nothing goes out to host 2."""
+    two, three, some = sent_to(world, "h2"), sent_to(world, "h3"), 100 * STREAM_BYTES
+    until(lambda: sent_to(world, "h3") - three > some, DEADLINE, "a hundred frames to host 3")
+    return sent_to(world, "h2") - two < some // 10
+
+
+def sent_to(world: World, host: str) -> int:
+    """Bytes that the underlay has carried to a host."""
+    (link,) = json.loads(world.lab.net.run(["ip", "-j", "-s", "link", "show", host]).stdout)
+    return int(link["stats64"]["tx"]["bytes"])
+
+
 @pytest.mark.parametrize(
     ("group", "setting"),
     [(GROUPS[0], "net.ipv4.conf.eth0.force_igmp_version=2"), (GROUPS[1], "net.ipv6.conf.eth0.force_mld_version=1")],
@@ -285,6 +336,20 @@ def test_a_switch_that_starts_again_asks_and_loses_nothing_meanwhile(world: Worl
             said = payload()
             sender.sendto(said, (group, PORT))
             assert ear.recv(100) == said
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_what_a_sender_hands_over_in_one_piece_arrives_as_datagrams(world: World, group: str) -> None:
+    with ExitStack() as stack:
+        sender = stack.enter_context(sending(world.containers[0], group))
+        ears = [stack.enter_context(listening(container, group)) for container in world.containers[1:]]
+        world.wait_members(group, 1, 2)
+        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+        pieces = [bytes((n,)) * 1000 for n in range(30)] + [b"the last one is shorter"]
+        for _ in range(3):  # the first is decided, the next go by that
+            sender.sendto(b"".join(pieces), (group, PORT))
+            assert all([ear.recv(2000) for _ in pieces] == pieces for ear in ears)
+    world.wait_members(group)
 
 
 def test_the_command_line_shows_it(world: World) -> None:

@@ -92,6 +92,7 @@ async def test_limits_of_a_port_change_while_it_forwards(plane: Plane, pipe: int
     port = plane.add_port(first, pipe)
     assert isinstance(port, TapPort)
     generation = table.generation
-    plane.update_port(port, PortSpec("p", 100, None, True, 5, 10, 20))
+    plane.update_port(port, PortSpec("p", 100, None, True, 5, 10, 20, mcast_copies=300))
     assert (port.antispoof, port.max_macs, port.bum.rate, port.bum.burst) == (True, 5, 10, 20)
+    assert port.copies is not None and (port.copies.rate, port.copies.burst) == (300, 30)
     assert table.generation > generation  # cached decisions are void

@@ -286,6 +286,21 @@ def test_group_frames_go_the_same_ways_everywhere(seed: int) -> None:
     both.same()
 
 
+def test_news_of_one_group_leaves_other_cached_decisions_alone() -> None:
+    both = Both()
+    known = GroupTable(both.table, lambda hop, message: None)
+    both.table.set_groups(known)
+    for group in GROUPS[:2]:
+        known.put(group, Members(nodes=frozenset({"n1"})))
+    both.same()
+    copy = both.copy.tables[VNI]
+    assert copy.groups is not None
+    generation, (first, second) = copy.generation, (copy.groups.listeners(group) for group in GROUPS[:2])
+    known.put(GROUPS[0], Members(nodes=frozenset({"n1", "n2"})))
+    both.same()
+    assert copy.generation == generation and first.hop is None and second.hop is not None
+
+
 def test_what_stations_say_about_groups_is_told_to_the_main_process_within_bounds() -> None:
     both = Both()
     both.table.set_groups(GroupTable(both.table, lambda hop, message: None))

@@ -127,10 +127,11 @@ class Fdb(Section, frozen=True, kw_only=True):
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """Per port: frames to flood (a second, and at once), and MACs learned behind it."""
+    """Per port: frames to flood (a second, and at once), copies to multicast listeners a second, MACs behind it."""
 
     bum_pps: Annotated[int, Meta(ge=1, le=10**9)] = 1000
     bum_burst: Annotated[int, Meta(ge=1, le=10**9)] = 2000
+    mcast_copies: Annotated[int, Meta(ge=1, le=10**9)] = 250_000  # more than a port moves by unicast
     port_macs: Annotated[int, Meta(ge=1, le=2**20)] = 64
 
 

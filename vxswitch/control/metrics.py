@@ -61,11 +61,13 @@ class Metrics(Collector):
         yield _counter("vxswitch_frames", "Wire frames offered (in) and delivered (out).", "direction", by_way)
         yield _counter("vxswitch_drops", "Wire frames dropped.", "reason", self._views.drops())
         stats = self._rooms.plane.stats
-        yield CounterMetricFamily("vxswitch_flood_copies", "Copies made by flooding.", value=stats.copies)
+        yield CounterMetricFamily("vxswitch_flood_copies", "Copies, flooded or multicast.", value=stats.copies)
         yield from _of_neighbours(stats)
         yield CounterMetricFamily("vxswitch_fdb_refused", "MACs not learned: table full.", value=stats.fdb_refused)
         yield CounterMetricFamily("vxswitch_fdb_evicted", "Rows that made room for others.", value=stats.fdb_evicted)
 
+        yield CounterMetricFamily("vxswitch_mcast_frames", "Frames to listeners of a group.", value=stats.mcast_frames)
+        yield CounterMetricFamily("vxswitch_mcast_copies", "Ports and VTEPs they went to.", value=stats.mcast_copies)
         yield CounterMetricFamily("vxswitch_mcast_refused", "Groups not kept: limit.", value=stats.groups_refused)
         yield CounterMetricFamily("vxswitch_mcast_malformed", "Bad IGMP and MLD.", value=stats.groups_malformed)
         yield CounterMetricFamily("vxswitch_absorbed_frames", "Meant for the switch itself.", value=stats.absorbed)

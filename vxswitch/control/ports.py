@@ -274,6 +274,7 @@ class Ports:
             rate_bits=record.rate,
             pps=record.pps,
             offloads=entry.offloads,
+            mcast_copies=self.limits.mcast_copies,
             addresses=None if entry.host or table.antispoof != "full" else self._addresses_of(record),
         )
 

@@ -7,6 +7,7 @@ by the stages in their order and, where the network learns from the underlay, ta
     one inner flow   the rows that follow and are proved to be the same TCP flow leave with it as one super-frame
     all else         verbatim and in order: a vnet header is written over the VXLAN header and the two bytes before it,
                      which belong to the row that has already gone
+    a group          both of these, to each port behind which somebody listens: that is a cached decision, too
 
 A sender whose kernel leaves inner checksums partial and super-frames whole (``offload.partial``) is recognised by the
 first frame of a flow; from then on each of its frames gets the vnet header that its kernel could not send along.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from vxswitch.counters import Counts, Drop, Stats
 from vxswitch.dataplane import groups, stages
+from vxswitch.dataplane.fan import KEPT_COPIES, Fan
 from vxswitch.dataplane.flow import Flow, FlowCache, FlowKey, flow_key
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.probing import Probes
@@ -117,9 +119,12 @@ class Decap:
         if verdict:
             return verdict
         source = self._learn(table, peer, src, now)
-        row = None if dst[0] & 1 else table.lookup(dst)
+        if dst[0] & 1:
+            return self._group(receiver, table, peer, source, flows, at, length)
+        row = table.lookup(dst)
         if row is None or row.hop is None:
-            return self._flood(receiver, table, peer, flows, at, length, unicast=not dst[0] & 1)
+            everybody = groups.everybody(table, Drop.NO_FLOOD_PEERS)
+            return stages.unknown_unicast(table) or self._flood(receiver, table, everybody, peer, flows, at, length)
         verdict = stages.unicast_from_vtep(row)
         if verdict:
             return verdict
@@ -160,7 +165,9 @@ class Decap:
         self, receiver: Receiver, flows: FlowCache, flow: Flow | None, hop: Hop, row: int, at: int, length: int
     ) -> int:
         """Write the row, with those behind it that are proved to continue it. Returns how many rows are done."""
-        assert isinstance(hop, Port)
+        if not isinstance(hop, Port):
+            assert isinstance(hop, Fan)
+            return self._to_listeners(receiver, flows, flow, hop, row, at, length)
         run = receiver.run
         if flow is not None and row + 1 < run.count and receiver.tos & ip.ECN_MASK not in _CHANGES_INNER:
             if flow.skip:
@@ -190,21 +197,65 @@ class Decap:
             hop.tx_frames += frames
             hop.tx_bytes += length
 
-    # -- all hops --------------------------------------------------------------------------------------------------
+    # -- many hops -------------------------------------------------------------------------------------------------
+
+    def _group(
+        self,
+        receiver: Receiver,
+        table: Table,
+        peer: Peer,
+        source: Row | None,
+        flows: FlowCache,
+        at: int,
+        length: int,
+    ) -> Hop | int | None:
+        """To a group address: to its listeners here, if it is data of a group and they are known, else to everybody."""
+        buf, start = receiver.run.view, at + vxlan.HEADER_LEN
+        way = groups.way(table, buf, start, length, Drop.NO_FLOOD_PEERS)
+        if way.listeners is None:
+            return self._flood(receiver, table, way, peer, flows, at, length)
+        fan = Fan(way.audience.ports)
+        key = flow_key(buf, start, length, vxlan.HEADER_LEN)
+        if key is not None and source is not None and source.hop is peer and fan.copies <= KEPT_COPIES:
+            self._keep(receiver.address, flows, key, Flow(table, source, way.listeners, None, fan=fan))
+        return fan
+
+    def _to_listeners(
+        self, receiver: Receiver, flows: FlowCache, flow: Flow | None, fan: Fan, row: int, at: int, length: int
+    ) -> int:
+        """As ``_to_port``, to each: rows are joined, once for all, if all of them take what it makes."""
+        if not fan.ports:
+            self._drop(Drop.NO_LISTENERS)
+            return 1
+        run, rows = receiver.run, 1
+        if flow is not None and row + 1 < run.count and receiver.tos & ip.ECN_MASK not in _CHANGES_INNER:
+            if flow.skip:
+                flow.skip -= 1
+            else:
+                rows, n = self.joiner.join(run, row, self.out, fan.joins_udp)
+                flow.joined(rows)
+        if rows > 1:
+            wire_bytes = min(rows * run.size, run.start + run.total - at) - rows * vxlan.HEADER_LEN
+            for hop in fan.ports:
+                self._written(hop, hop.write(self.out.view[:n]), rows, wire_bytes)
+        else:
+            for hop in fan.ports:
+                self._verbatim(run.view, flows, hop, at, length)
+        self.stats.copies += (fan.copies - 1) * rows
+        self.stats.mcast_frames += rows
+        self.stats.mcast_copies += fan.copies * rows
+        return rows
 
     def _flood(
-        self, receiver: Receiver, table: Table, peer: Peer, flows: FlowCache, at: int, length: int, *, unicast: bool
+        self, receiver: Receiver, table: Table, way: groups.Way, peer: Peer, flows: FlowCache, at: int, length: int
     ) -> int | None:
         """To every local port of the network, never to a VTEP: ingress replication has no transit."""
-        view, start = receiver.run.view, at + vxlan.HEADER_LEN
-        if unicast and (verdict := stages.unknown_unicast(table)):
-            return verdict
-        (ports, _), nowhere, said = groups.way(table, view, start, length, Drop.NO_FLOOD_PEERS)
-        if said is not None and table.groups is not None:
-            table.groups.hear(peer, said)
+        view, start, ports = receiver.run.view, at + vxlan.HEADER_LEN, way.audience.ports
+        if way.said is not None and table.groups is not None:
+            table.groups.hear(peer, way.said)
         if not ports:
-            self.stats.absorbed += not nowhere
-            return nowhere or None
+            self.stats.absorbed += not way.nowhere
+            return way.nowhere or None
         mark = receiver.tos & ip.ECN_MASK
         if mark in _CHANGES_INNER and not ip.apply_ecn(view, start, length, mark):
             return Drop.ECN_NOT_ECT

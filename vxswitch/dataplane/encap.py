@@ -9,8 +9,8 @@ decision that still holds goes straight to its hop; any other is judged by the s
                    with those of the run (``unfinished``)
     super-frame    cut into rows in the arena, sent at once, after what waits on the same Path
     to a port      written as it was read, vnet header and all: a super-frame passes whole
-    to all others  (``_flood``) one copy to each other local port and to each VTEP of the network, or, of a multicast
-                   group, to those that listen (``groups``)
+    to all others  (``_flood``) one copy to each other local port and to each VTEP of the network
+    to a group     (``_group``) one copy to each port and VTEP behind which somebody listens: a cached decision, too
     ARP and ND     may be answered instead (``neighbours``); for an unknown destination it may wait (``asking``)
 
 The buffer belongs to the Encap and is used again from the start as soon as what waited has been sent.
@@ -21,7 +21,8 @@ from __future__ import annotations
 from vxswitch.counters import ALIVE, Drop, Stats
 from vxswitch.dataplane import groups, neighbours, stages
 from vxswitch.dataplane.asking import Asking, Held
-from vxswitch.dataplane.flow import Flow, Like, flow_key
+from vxswitch.dataplane.fan import KEPT_COPIES, Fan, fan_of
+from vxswitch.dataplane.flow import Flow, FlowKey, Like, flow_key
 from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
@@ -118,7 +119,7 @@ class Encap:
                 return self._drop(port, Drop.OVERSIZE, at)
             flow.src.seen = now
             hop, path, tos = flow.hop, flow.path, flow.tos
-            if n <= SMALL and not slot.gso_type:
+            if n <= SMALL and not slot.gso_type and hop is flow.dst_hop:
                 port.flows.remember(slot, flow)
         else:
             decided = self._decide(port, now)
@@ -129,8 +130,11 @@ class Encap:
             hop, path, tos = decided
         if path is not None:
             return self._to_vtep(port, flow, path, tos, at, now)
-        self._to_port(hop)
-        return at
+        if isinstance(hop, Port):
+            self._to_port(hop)
+            return at
+        assert isinstance(hop, Fan)
+        return self._to_listeners(port, hop, tos, at, now)
 
     def _another(self, port: Port, like: Like, at: int, now: float) -> int:
         """A frame like those before it: nothing about it is to be found out."""
@@ -141,6 +145,7 @@ class Encap:
         flow.src.seen = now
         if path is None:
             slot.take(at, n)
+            assert isinstance(flow.hop, Port)
             self._to_port(flow.hop)
             return at
         view, start = slot.view, at + VNET_LEN
@@ -185,9 +190,11 @@ class Encap:
         if dst == STAND_IN:
             self.stats.absorbed += slot.count
             return None
-        row = None if dst[0] & 1 else table.lookup(dst)
+        if dst[0] & 1:
+            return self._group(port, key, source, tos, now)
+        row = table.lookup(dst)
         if row is None or row.hop is None:
-            return self._flood(port, tos, now) if dst[0] & 1 else self._unknown(port, dst, tos, now)
+            return self._unknown(port, dst, tos, now)
         if self.asking.waiting and (held := self.asking.take(port, dst)) is not None:
             self._join_held(held, now)
             return None
@@ -296,9 +303,8 @@ class Encap:
             )
         ]
 
-    def _to_port(self, hop: Hop) -> None:
+    def _to_port(self, hop: Port) -> None:
         """To another local port, as it was read: a partial checksum or a super-frame is the next kernel's matter."""
-        assert isinstance(hop, Port)
         slot = self.slot
         verdict = hop.write(slot.view[slot.at : slot.end])
         if verdict:
@@ -307,53 +313,72 @@ class Encap:
             hop.tx_frames += slot.count
             hop.tx_bytes += slot.wire_bytes
 
-    # -- all hops --------------------------------------------------------------------------------------------------
+    # -- many hops -------------------------------------------------------------------------------------------------
 
-    def _flood(self, port: Port, tos: int, now: float) -> int | None:
+    def _group(self, port: Port, key: FlowKey | None, source: Row | None, tos: int, now: float) -> Decided | int | None:
+        """To a group address: to its listeners, if it is data of a group and they are known, else to everybody."""
+        slot, table = self.slot, port.table
+        way = groups.way(table, slot.view, slot.start, slot.end - slot.start, stages.no_hops(table))
+        if way.listeners is None:
+            return self._flood(port, way, tos, now)
+        fan = fan_of(self.underlay, slot, port, way.audience, flooded=not way.listeners.joined)
+        if key is not None and source is not None and source.hop is port and fan.copies <= KEPT_COPIES:
+            port.flows.keep(key, Flow(table, source, way.listeners, None, tos, fan))
+        return fan, None, tos
+
+    def _to_listeners(self, port: Port, fan: Fan, tos: int, at: int, now: float) -> int:
+        """One copy to each, within the port's budget."""
+        count = self.slot.count
+        verdict = fan.verdict(port, count, now)
+        if verdict:
+            return self._drop(port, verdict, at)
+        self.stats.mcast_frames += count
+        self.stats.mcast_copies += fan.copies * count
+        return self._to_fan(port, fan, tos, at, now)
+
+    def _flood(self, port: Port, way: groups.Way, tos: int, now: float) -> int | None:
         """One copy to each other local port and to each VTEP of the network, within the port's budget."""
         if not port.bum.take(self.slot.count, now):
             return Drop.STORM
-        return self._to_all(port, tos, now)
+        return self._to_all(port, way, tos, now)
 
-    def _to_all(self, port: Port, tos: int, now: float) -> int | None:
-        slot, table = self.slot, port.table
-        length = slot.end - slot.start
-        (ports, vteps), nowhere, said = groups.way(table, slot.view, slot.start, length, stages.no_hops(table))
-        if said is not None and table.groups is not None:
-            table.groups.hear(port, said)
-        others = [hop for hop in ports if hop is not port]
-        hops = len(others) + len(vteps)
-        if not hops:
-            self.stats.absorbed += 0 if nowhere else slot.count
-            return nowhere or None
-        self.stats.copies += (hops - 1) * slot.count
+    def _to_all(self, port: Port, way: groups.Way, tos: int, now: float) -> int | None:
+        table = port.table
+        if way.said is not None and table.groups is not None:
+            table.groups.hear(port, way.said)
+        fan = fan_of(self.underlay, self.slot, port, way.audience, flooded=True)
+        if not fan.copies:
+            self.stats.absorbed += 0 if way.nowhere else self.slot.count
+            return way.nowhere or None
         self.flush(now)  # a frame of the same flow may still wait, if its destination was known until now
-        for hop in others:
-            self._to_port(hop)
-        if vteps:
-            self._flood_vteps(port, vteps, tos, now)
+        self._to_fan(port, fan, tos, 0, now)
+        self.flush(now)
         return None
 
-    def _flood_vteps(self, port: Port, vteps: tuple[Peer, ...], tos: int, now: float) -> None:
+    def _to_fan(self, port: Port, fan: Fan, tos: int, at: int, now: float) -> int:
+        """One copy to each hop, a super-frame cut once for all. Returns where the next frame may be read to."""
         slot = self.slot
-        way = entropy(slot.view, slot.start, slot.end - slot.start)
-        datagram = slot.view[0:0]
-        if slot.gso_type:
-            verdict = self._cut(port)
-            if verdict:
-                port.counts.by_reason[verdict] += slot.count * len(vteps)
-                return
-        else:
+        self.stats.copies += (fan.copies - 1) * slot.count
+        for hop in fan.ports:
+            self._to_port(hop)
+        if fan.missing:
+            port.counts.by_reason[Drop.NO_VTEP_ADDRESS] += fan.missing * slot.count
+        if not fan.paths:
+            return at
+        if not slot.gso_type:
             datagram = self._datagram(port)
-        for peer in vteps:
-            path = self.underlay.path(peer, way)
-            if path is None:
-                port.counts.by_reason[Drop.NO_VTEP_ADDRESS] += slot.count
-            elif slot.gso_type:
-                self.underlay.send_rows(path, self.rows, tos, now)
-            else:
+            for path in fan.paths:
                 self._gather(path, datagram, tos, now)
-        self.flush(now)
+            return slot.end
+        verdict = self._cut(port)
+        if verdict:
+            port.counts.by_reason[verdict] += slot.count * len(fan.paths)
+            return at
+        for path in fan.paths:
+            if path.frames:
+                self._send(path, now)
+            self.underlay.send_rows(path, self.rows, tos, now)
+        return at
 
     # -- neighbours --------------------------------------------------------------------------------------------------
 
@@ -392,7 +417,7 @@ class Encap:
         if verdict := stages.unknown_unicast(table):
             return verdict
         if table.unknown != "ask":
-            return self._flood(port, tos, now)
+            return self._flood(port, _everybody(port), tos, now)
         if not port.bum.take(slot.count, now):
             return Drop.STORM
         held = self.asking.keep(port, dst, bytes(slot.view[slot.at : slot.end]), slot.count, now)
@@ -408,7 +433,7 @@ class Encap:
             return
         self.stats.asked += 1
         self._make(port, question)
-        verdict = self._to_all(port, 0, now)
+        verdict = self._to_all(port, _everybody(port), 0, now)
         if verdict:
             self._drop(port, verdict, 0)
 
@@ -427,16 +452,23 @@ class Encap:
             slot.take(0, len(data))
             tos = ip.tos(slot.view, slot.start, slot.end - slot.start) & self.tos_mask
             row = port.table.lookup(held.dst)
-            known = row is not None and row.hop is not None
-            decided = self._to_row(port, row, tos) if known and row is not None else self._to_all(port, tos, now)
+            decided: Decided | int | None
+            if row is not None and row.hop is not None:
+                decided = self._to_row(port, row, tos)
+            else:
+                decided = self._to_all(port, _everybody(port), tos, now)
             if isinstance(decided, int):
                 self._drop(port, decided, 0)
             elif decided is not None and decided[1] is not None:
                 self._to_vtep(port, None, decided[1], decided[2], 0, now)
-            elif decided is not None:
+            elif decided is not None and isinstance(decided[0], Port):
                 self._to_port(decided[0])
             self.flush(now)
 
     def _drop(self, port: Port, verdict: int, at: int) -> int:
         port.counts.by_reason[verdict] += self.slot.count
         return at
+
+
+def _everybody(port: Port) -> groups.Way:
+    return groups.everybody(port.table, stages.no_hops(port.table))

@@ -3,7 +3,8 @@
 The key is the bytes that decide (``wire.flow.KEY_V4``, ``KEY_V6``): addresses, ports, protocol, ToS, fragment bits;
 on receipt with the VXLAN header in front. Only unfragmented TCP, UDP and echo over plain IP headers is cached: for
 all else those bytes are not a flow. A decision holds while the network's generation, and the hops of the two rows that
-it was made from, are what they were; so no change of the table has to look for the decisions that it voids.
+it was made from, are what they were; so no change of the table has to look for the decisions that it voids. For a
+multicast group its ``Listeners`` stand in the place of the destination's row.
 
 A cache is bounded and belongs to one port (or one sender): who fills it empties only his own.
 """
@@ -14,11 +15,13 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from vxswitch.fdb import Hop, Row, Table
+from vxswitch.groups import Listeners
 from vxswitch.wire import ethernet, ip, virtio
 from vxswitch.wire.flow import ECHO_V4, ECHO_V4_TYPES, ECHO_V6, ECHO_V6_TYPES, KEY_V4, KEY_V6
 from vxswitch.wire.vxlan import HEADER_LEN
 
 if TYPE_CHECKING:
+    from vxswitch.dataplane.fan import Fan
     from vxswitch.dataplane.slot import Slot
     from vxswitch.dataplane.underlay import Path
 
@@ -45,11 +48,12 @@ _CACHED = frozenset((ip.PROTO_TCP, ip.PROTO_UDP))
 
 
 class Flow:
-    """One decision: from ``src`` at its hop to ``dst`` at ``hop``, by ``path`` if that is remote."""
+    """One decision: from ``src`` at its hop to ``dst`` at ``hop``, by ``path`` if that is remote; or to a ``Fan``."""
 
     __slots__ = (
         "door_until",
         "dst",
+        "dst_hop",
         "generation",
         "hop",
         "last",
@@ -63,7 +67,9 @@ class Flow:
         "tos",
     )
 
-    def __init__(self, table: Table, src: Row, dst: Row, path: Path | None, tos: int = 0) -> None:
+    def __init__(
+        self, table: Table, src: Row, dst: Row | Listeners, path: Path | None, tos: int = 0, fan: Fan | None = None
+    ) -> None:
         assert src.hop is not None
         assert dst.hop is not None
         self.table = table
@@ -71,7 +77,8 @@ class Flow:
         self.src = src
         self.src_hop: Hop = src.hop
         self.dst = dst
-        self.hop: Hop = dst.hop
+        self.dst_hop: Hop = dst.hop
+        self.hop: Hop = dst.hop if fan is None else fan
         self.path = path
         self.tos = tos  # outer
         self.longest = table.mtu + ethernet.HEADER_LEN
@@ -91,7 +98,9 @@ class Flow:
 
     def holds(self) -> bool:
         """The decision is still the one that would be made now."""
-        return self.dst.hop is self.hop and self.src.hop is self.src_hop and self.generation == self.table.generation
+        return (
+            self.dst.hop is self.dst_hop and self.src.hop is self.src_hop and self.generation == self.table.generation
+        )
 
 
 class Like(NamedTuple):

@@ -16,7 +16,7 @@ from vxswitch.dataplane.decap import Decap
 from vxswitch.dataplane.encap import Encap
 from vxswitch.dataplane.flow import FlowCache
 from vxswitch.dataplane.kernel_cut import Door
-from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort
+from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort, copies_of
 from vxswitch.dataplane.probing import OnAnswer, Probes
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.dataplane.trace import Stage, trace, trace_in
@@ -138,6 +138,7 @@ class Plane:
             tap.antispoof, tap.max_macs = spec.antispoof, spec.max_macs
             tap.addresses = None if spec.addresses is None else frozenset(spec.addresses)
             tap.bum = Bucket(spec.bum_pps, spec.bum_burst, self.clock())
+            tap.copies = copies_of(spec, self.clock())
             tap.table.changed()
 
     def remove_port(self, port: LocalPort) -> None:

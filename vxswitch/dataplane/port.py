@@ -36,6 +36,7 @@ class Port(LocalPort):
         "antispoof",
         "bits",
         "bum",
+        "copies",
         "flows",
         "frames",
         "header",
@@ -56,6 +57,7 @@ class Port(LocalPort):
         self.offloads = spec.offloads
         self.joins_udp = bool(spec.offloads & OFFLOAD_BITS["uso4"])  # its kernel knows GSO_UDP_L4 (linux 6.2)
         self.bum = Bucket(spec.bum_pps, spec.bum_burst, now)
+        self.copies = copies_of(spec, now)
         self.frames = Bucket(spec.pps, max(1, spec.pps // 10), now) if spec.pps else None
         bytes_per_s = spec.rate_bits / 8 if spec.rate_bits else 0.0
         self.bits = Bucket(bytes_per_s, max(_MIN_RATE_BURST, bytes_per_s / 10), now) if bytes_per_s else None
@@ -77,6 +79,11 @@ class Port(LocalPort):
 
     def close(self) -> None:
         """Let go of the device."""
+
+
+def copies_of(spec: PortSpec, now: float) -> Bucket | None:
+    """The budget for copies to listeners of multicast groups: a tenth of a second's at once."""
+    return Bucket(spec.mcast_copies, max(1, spec.mcast_copies // 10), now) if spec.mcast_copies else None
 
 
 class TapPort(Port):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from vxswitch.counters import ALIVE, Drop
 from vxswitch.dataplane import groups, neighbours, stages
 from vxswitch.dataplane.asking import HOLD
+from vxswitch.dataplane.fan import KEPT_COPIES
+from vxswitch.dataplane.flow import flow_key
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.underlay import Underlay
 from vxswitch.fdb import Peer, Table
@@ -76,8 +78,10 @@ def _lookup_in(told: list[Stage], table: Table, frame: bytes) -> None:
         return
     if not dst[0] & 1 and not _tell(told, "unknown", stages.unknown_unicast(table), f"policy {table.unknown}"):
         return
-    (ports, _), nowhere, _ = groups.way(table, frame, 0, len(frame), Drop.NO_FLOOD_PEERS)
-    if _tell(told, "flood", ALIVE if ports else nowhere, f"{len(ports)} local ports"):
+    way = groups.way(table, frame, 0, len(frame), Drop.NO_FLOOD_PEERS)
+    ports = way.audience.ports
+    stage, what = ("flood", "") if way.listeners is None else ("listeners", _kept(frame, len(ports)))
+    if _tell(told, stage, ALIVE if ports else way.nowhere, f"{len(ports)} local ports{what}"):
         for hop in ports:
             _tell(told, "deliver", ALIVE, f"to {_hop_name(hop)}")
 
@@ -135,16 +139,26 @@ def _lookup(told: list[Stage], underlay: Underlay, table: Table, port: Port, fra
 
 
 def _flood(told: list[Stage], underlay: Underlay, table: Table, port: Port, frame: bytes, what: str) -> None:
-    (ports, vteps), nowhere, _ = groups.way(table, frame, 0, len(frame), stages.no_hops(table))
+    way = groups.way(table, frame, 0, len(frame), stages.no_hops(table))
+    ports, vteps = way.audience
     others = [hop for hop in ports if hop is not port]
-    if not _tell(
-        told, "flood", ALIVE if others or vteps else nowhere, f"{what}: {len(others)} ports, {len(vteps)} VTEPs"
-    ):
+    hops = len(others) + len(vteps)
+    detail = f"{what}: {len(others)} ports, {len(vteps)} VTEPs"
+    if way.listeners is not None:
+        detail += _kept(frame, hops) + f", budget for {'copies' if way.listeners.joined else 'floods'}"
+    stage = "flood" if way.listeners is None else "listeners"
+    if not _tell(told, stage, ALIVE if hops else way.nowhere, detail):
         return
     for hop in others:
         _tell(told, "deliver", ALIVE, f"to {_hop_name(hop)}")
     for peer in vteps:
         _encap(told, underlay, peer, frame)
+
+
+def _kept(frame: bytes, copies: int) -> str:
+    """Whether the next frames of a group flow go by what is decided about this one."""
+    kept = flow_key(memoryview(frame), 0, len(frame), 0) is not None and copies <= KEPT_COPIES
+    return ", decided once for the flow" if kept else ", decided for each frame"
 
 
 def _encap(told: list[Stage], underlay: Underlay, peer: Peer, frame: bytes) -> None:
