@@ -11,6 +11,14 @@ HEAD = """# Drop reasons
 Every frame that is not delivered dies under exactly one of these names: in `vxswitch drops`, in
 `vxswitch ports --json` and as the label `reason` of the metric. Written by `make docs`.
 
+Counted are frames as they are on a wire: a super-frame that dies counts as many as it stands for, and so do the
+counters of `vxswitch ports` and `status`. In two places nobody tells how many there were, so these count less:
+
+- `underlay_overflow` comes from the kernel, which joins up to 64 datagrams of one flow before they reach our receive
+  buffer (UDP_GRO) and counts them as one when there is no room. Take it as a sign, not as a number.
+- A kernel VXLAN peer on the same machine (a virtual underlay: veth, bridges) may send a super-frame whole, in one
+  datagram. It is one frame here, in and out, whatever its length: compare bytes with such a peer.
+
 | reason | what happened |
 |---|---|
 """

@@ -2,7 +2,10 @@
 
 ``Drop`` values are small integers, so that the data plane counts with ``counts[reason] += 1`` on a plain list.
 A verdict is a ``Drop`` value as an int; 0 (``ALIVE``) means that the frame goes on.
-Counts are of wire frames: a super-frame of 43 segments that dies counts 43.
+Counts are of wire frames: a super-frame of 43 segments that dies counts 43. Two exceptions, where nobody tells how
+many there were: ``underlay_overflow`` counts what the kernel threw away in its own buffers (SK_MEMINFO_DROPS), in which
+up to 64 datagrams may have been joined to one; and a super-frame that a kernel peer sent whole, in one datagram over a
+virtual underlay, is one frame.
 The conservation law over a whole switch, a property test:
 
     offered + copies + originated == delivered + absorbed + held + sum(drops)
@@ -94,7 +97,7 @@ EXPLAIN: dict[Drop, str] = {
     Drop.UNDERLAY_BUSY: "the underlay socket or its queue is full (EAGAIN, ENOBUFS)",
     Drop.UNDERLAY_MTU: "the datagram is longer than the underlay device's MTU (EMSGSIZE)",
     Drop.UNDERLAY_ERROR: "the kernel refused the datagram for another reason",
-    Drop.UNDERLAY_OVERFLOW: "the receive buffer was full (SO_MEMINFO drops): we were too slow",
+    Drop.UNDERLAY_OVERFLOW: "the receive buffer was full: we were too slow (a run that the kernel joined is one)",
     Drop.BAD_OUTER_CHECKSUM: "the kernel found a wrong outer UDP checksum",
     Drop.RX_FRAGMENT: "the datagram arrived in IP fragments and underlay.accept_fragments is off",
     Drop.STRAY_DATAGRAM: "something was sent to one of our source ports, where nothing is expected",

@@ -99,6 +99,13 @@ class Row:
         self.flags: tuple[str, ...] = ()
         self.stale = False
 
+    @property
+    def basis(self) -> Source:
+        """Who says so, for people: what the store has confirmed is claimed; given to a port and not yet, static."""
+        if self.rev is not None:
+            return "claimed"
+        return "static" if self.given else self.source
+
 
 class Watcher(Protocol):
     """Who is told of every change that another copy of the tables must follow. Told that, not what: it looks."""
@@ -139,7 +146,7 @@ class Table:
     ) -> None:
         self.name = name
         self.vni = vni
-        self.mtu = mtu
+        self.mtu = self.mtu_in = mtu  # bytes of IP packet: of what ports send, and of what is taken from VTEPs
         self.learning: Learning = learning
         self.unknown: Unknown = unknown
         self.antispoof: Antispoof = antispoof
@@ -284,6 +291,10 @@ class Table:
             self.generation += 1  # cached decisions about groups hold the other table's listeners
         if self.watcher is not None:
             self.watcher.groups(self, b"")
+
+    def resize(self, mtu: int) -> None:
+        """Another MTU. Others may go on sending what fitted before: their stations learn of it late, or never."""
+        self.mtu, self.mtu_in = mtu, max(mtu, self.mtu_in)
 
     def changed(self) -> None:
         """Policy, ports or peers changed: cached decisions are void."""

@@ -89,6 +89,8 @@ class Vtep:
             raise UsageError(f"VTEP {text!r}: port {port!r} is not a number from 1 to 65535")
         if ip.is_multicast or ip.is_unspecified or getattr(ip, "scope_id", None) or str(ip) == "255.255.255.255":
             raise UsageError(f"VTEP {text!r}: want a unicast address of a host")
+        if ip.version == 6 and ip.is_link_local:  # it needs a zone, and zones are a host's own (RFC 4007 section 6)
+            raise UsageError(f"VTEP {text!r}: a link-local address does not say which link: want a global or local one")
         return cls(str(ip), int(port))
 
 

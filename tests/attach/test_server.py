@@ -96,6 +96,35 @@ def test_descriptors_are_borrowed_and_closed_however_the_handler_ends(run: Run, 
     run(scenario)
 
 
+def test_an_answer_that_nobody_waits_for_is_given_back(run: Run, tmp_path: Path) -> None:
+    given_back: list[dict[str, Any]] = []
+
+    async def scenario() -> None:
+        asked, gone, undone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def handler(obj: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+            asked.set()
+            await gone.wait()
+            return {"port": "p1"}
+
+        async def abandoned(answer: dict[str, Any]) -> None:
+            given_back.append(answer)
+            undone.set()
+
+        server = AttachServer(str(tmp_path / "s"), handler, abandoned)
+        await server.start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(str(tmp_path / "s"))
+            passing.send_message(client, {"op": "attach"})
+            await asked.wait()
+        gone.set()
+        await undone.wait()
+        await server.close()
+
+    run(scenario)
+    assert given_back == [{"port": "p1"}]
+
+
 def test_errors_of_the_handler_reach_the_client(run: Run, tmp_path: Path) -> None:
     async def handler(obj: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         raise NotFoundError("no network blue: `vxswitch network ls` shows them")

@@ -72,10 +72,27 @@ def test_an_unreachable_default_is_no_route(pair: Pair) -> None:
 def test_device_and_mtu_of_an_address(pair: Pair) -> None:
     one, _ = pair
     one.ip("link", "set", "u0", "mtu", "1400")
-    assert one.call(lambda: underlay.device_of("192.0.2.1")) == ("u0", 1400)
-    assert one.call(lambda: underlay.device_of("2001:0db8::1")) == ("u0", 1400)
+    assert one.call(lambda: underlay.device_of("192.0.2.1")) == ("u0", 1400, True)
+    assert one.call(lambda: underlay.device_of("2001:0db8::1")) == ("u0", 1400, True)
     assert one.call(lambda: underlay.device_of("127.0.0.1")).ifname == "lo"
     assert one.call(lambda: underlay.device_of("127.0.0.42")).ifname == "lo"
+
+
+def test_an_address_on_the_loopback_device_sends_by_the_default_routes(pair: Pair) -> None:
+    """Routed fabrics put the VTEP there: its MTU of 65536 is nobody's."""
+    one, _ = pair
+    one.ip("address", "add", "203.0.113.9/32", "dev", "lo")
+    assert one.call(lambda: underlay.device_of("203.0.113.9")).ifname == "lo", "without a way out it goes nowhere"
+    one.ip("link", "set", "u0", "mtu", "1400")
+    one.ip("route", "add", "default", "via", "192.0.2.254")
+    assert one.call(lambda: underlay.device_of("203.0.113.9")) == ("u0", 1400, True)
+
+
+def test_a_device_without_a_carrier_is_down(pair: Pair) -> None:
+    one, other = pair
+    assert one.call(lambda: underlay.device_of("192.0.2.1")).up
+    other.ip("link", "set", "u0", "down")
+    assert not one.call(lambda: underlay.device_of("192.0.2.1")).up
 
 
 def test_the_device_of_a_point_to_point_address_is_ours_not_the_peers(pair: Pair) -> None:

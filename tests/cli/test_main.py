@@ -119,6 +119,14 @@ def test_a_reader_that_has_had_enough(api):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def test_an_output_that_takes_no_more(api):
+    api.answer("GET", "/v1/drops", {"storm": 1})
+    with open("/dev/full", "wb") as full:
+        argv = [sys.executable, "-m", "vxswitch", "drops", "--json", "--socket", str(api.path)]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"vxswitch: cannot write the output: No space left on device\n")
+
+
 def test_help_into_a_closed_pipe():
     read, write = os.pipe()
     os.close(read)

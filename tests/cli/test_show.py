@@ -16,6 +16,11 @@ STATUS = {
     "macs": 12,
     "frames": {"in": 1000, "out": 900},
     "drops": 4,
+    "degraded": ["underlay_down"],
+    "underlay": [
+        {"vtep": "10.0.0.1:4789", "ifname": "eth0", "mtu": 1500, "up": True},
+        {"vtep": "[fd00::1]:4789", "ifname": "eth1", "mtu": 1400, "up": False},
+    ],
 }
 PORT = {
     "id": "p1",
@@ -68,15 +73,17 @@ def test_json_passes_through(vx, api, command, answer):
 def test_status(vx, api):
     api.answer("GET", "/v1/status", STATUS)
     assert vx("status").out == (
-        "node     h1 (epoch 3)\n"
-        "version  0.1.0\n"
-        "uptime   3m12s\n"
-        "vteps    10.0.0.1:4789,[fd00::1]:4789\n"
-        "store    redis://:***@h degraded: READONLY (0.31 ms)\n"
-        "ports    2\n"
-        "macs     12\n"
-        "frames   1000 in, 900 out\n"
-        "drops    4\n"
+        "node      h1 (epoch 3)\n"
+        "version   0.1.0\n"
+        "uptime    3m12s\n"
+        "vteps     10.0.0.1:4789,[fd00::1]:4789\n"
+        "underlay  eth0 MTU 1500, eth1 MTU 1400 down\n"
+        "store     redis://:***@h degraded: READONLY (0.31 ms)\n"
+        "ports     2\n"
+        "macs      12\n"
+        "frames    1000 in, 900 out\n"
+        "drops     4\n"
+        "degraded  underlay_down: a device of the underlay is down or has no carrier\n"
         "\n"
         "NETWORK  VNI   MTU  LEARNING  STATE\n"
         "blue       7  1450  control   up\n"
@@ -86,7 +93,7 @@ def test_status(vx, api):
 def test_status_of_a_switch_that_knows_nothing_yet(vx, api):
     api.answer("GET", "/v1/status", {"node": "h1", "store": None})
     ran = vx("status")
-    assert ran.code == 0 and "store    - -\n" in ran.out
+    assert ran.code == 0 and "store     - -\n" in ran.out
 
 
 def test_ports(vx, api):

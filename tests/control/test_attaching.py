@@ -248,3 +248,37 @@ async def test_a_network_that_goes_while_an_address_is_asked_for_leaves_no_port(
     with pytest.raises(NotFoundError):
         await node.attach("red", ips=["auto"])
     assert node.plane.ports == {}
+
+
+async def test_a_port_or_network_that_would_be_forgotten_is_not_made(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The state directory's disk is full: what comes is refused and leaves nothing, what goes goes all the same."""
+    node = await world.node()
+    await node.start(RED)
+    await node.attach("red", "c1")
+
+    def full(name: str, parts: object) -> None:
+        raise VxswitchError(f"cannot write {name}.json: No space left on device")
+
+    monkeypatch.setattr(node.state, "write_bytes", full)
+    with pytest.raises(VxswitchError, match="No space left"):
+        await node.attach("red", "c2", ips=["10.1.0.9/24"])
+    assert sorted(node.ports.entries) == sorted(node.plane.ports) == ["red/c1/eth0", "red/vx-red"]
+    with pytest.raises(VxswitchError, match="No space left"):
+        await node.joining.create(node.wanted("blue=200"), may_exist=False)
+    assert list(node.networks.by_name) == ["red"] and "blue/vx-blue" not in node.plane.ports
+    await node.attaching.detach("red", "/run/netns/c1", "eth0")
+    assert sorted(node.ports.entries) == ["red/vx-red"]
+    assert "ports.json: No space left on device: going on with the old one on disk" in caplog.text
+
+
+async def test_a_port_that_nobody_waited_for_goes_again_but_not_one_that_was_there(world: World) -> None:
+    node = await world.node()
+    await node.start(RED)
+    answer = await node.attach("red", "c1")
+    await node.attaching.abandoned(await node.attach("red", "c1"))
+    assert "red/c1/eth0" in node.ports.entries, "it existed before"
+    await node.attaching.abandoned(answer)
+    await node.attaching.abandoned({})
+    assert sorted(node.ports.entries) == ["red/vx-red"]

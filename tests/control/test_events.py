@@ -129,7 +129,7 @@ async def test_ports_are_told_with_the_reason_why_they_went(world: World) -> Non
         node.ports.on_gone(node.plane.ports["red/c1/eth0"])
         await node.attaching.detach("red", "/run/netns/c2", "eth0")
         told = [event for event in await listener.take(LONG) if event["event"].startswith("port.")]
-    assert words(told) == ["port.up", "port.up", "port.gone", "port.removed"]
+    assert words(told) == ["port.added", "port.added", "port.gone", "port.removed"]
     assert "vanished" in told[2]["reason"] and told[3]["port"] == "red/c2/eth0"
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.control.world import Node, World
 from vxswitch import config
 from vxswitch.control.state import StateDir
-from vxswitch.errors import ConflictError, StoreUnavailableError
+from vxswitch.errors import ConflictError, StoreUnavailableError, VxswitchError
 from vxswitch.model import NetworkRecord
 from vxswitch.store.static import StaticStore
 
@@ -222,7 +222,27 @@ async def test_an_mtu_that_the_record_changes_reaches_table_and_host_port(world:
     world.hub.available = True
     node.beat()
     await node.settle()
-    assert node.fdb.tables[100].mtu == 1300 and node.taps.host_mtu == {"red": 1300}
+    assert node.fdb.tables[100].mtu == 1300
+    assert node.taps.followed == [(None, "vx-red", 1450, 1300)]
+
+
+async def test_networks_without_an_mtu_of_their_own_follow_the_underlay(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = await world.node("n1")
+    await node.start("red=100", {"name": "blue", "vni": 200, "mtu": 1400})
+    await node.attach("red", "c1")
+    node.mtu = 1350
+    await node.networks.resize()
+    await node.networks.resize()
+    assert {vni: table.mtu for vni, table in node.fdb.tables.items()} == {100: 1350, 200: 1400}
+    assert node.taps.followed == [(None, "vx-red", 1450, 1350), ("/run/netns/c1", "eth0", 1450, 1350)]
+    assert "network red: its MTU is 1350 now, was 1450" in caplog.text
+    assert "network blue: MTU 1400 is more than the underlay carries (1350)" in caplog.text
+    node.taps.fails = VxswitchError("may not enter")
+    node.mtu = 1450
+    await node.networks.resize()
+    assert "red/c1/eth0 keeps its MTU, not 1450: may not enter" in caplog.text
 
 
 async def test_host_ports_can_be_left_out(world: World) -> None:

@@ -267,6 +267,21 @@ def test_a_smaller_mtu_on_the_way_is_found_told_once_and_kills_nobody(caplog: py
     assert "1500 bytes get there again" in caplog.text
 
 
+def test_another_mtu_of_our_own_device_is_tried_at_once_and_is_no_fault_of_the_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench("192.0.2.2")
+    bench.run(5.0)
+    assert bench.heard().path.limit == 1472
+    for mtu in (1400, 9000):
+        bench.carries = lambda peer, size, mtu=mtu: size <= mtu - 28
+        bench.prober.resize({bench.peers[0].vtep.family: mtu})
+        assert bench.heard().path.limit is None
+        bench.run(2.0)
+        assert bench.heard().path.limit == mtu - 28 and bench.heard().alive
+    assert caplog.text == ""
+
+
 def test_one_probe_in_ten_is_padded() -> None:
     bench = Bench("192.0.2.2")
     bench.run(3.0)

@@ -8,6 +8,7 @@ async def test_the_stores_state_and_a_ports_carrier_are_told_once_per_change(wor
     node = await world.node()
     await node.start("red=100")
     watch = StateWatch(node.store, node.ports, node.events.tell)
+    watch.look()
     port = node.plane.ports["red/vx-red"]
     with node.events.listening() as listener:
         watch.look()
@@ -41,4 +42,4 @@ async def test_a_port_that_comes_or_goes_is_not_told_twice(world: World) -> None
         watch.look()
         node.ports.on_gone(node.plane.ports["red/c1/eth0"])
         watch.look()
-        assert [event["event"] for event in await listener.take(0.0)] == ["port.gone"]
+        assert [event["event"] for event in await listener.take(0.0)] == ["port.up", "port.gone"]

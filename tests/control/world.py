@@ -14,7 +14,8 @@ from vxswitch.control.addresses import Addresses
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.attaching import Attaching
 from vxswitch.control.convergence import Convergence
-from vxswitch.control.doors import Opened, Place
+from vxswitch.control.devices import Devices
+from vxswitch.control.doors import Device, Opened, Place
 from vxswitch.control.events import Events
 from vxswitch.control.groups import Groups
 from vxswitch.control.joining import Joining
@@ -145,6 +146,7 @@ class FakeTaps:
     deleted: list[str] = field(default_factory=list)
     host_mtu: dict[str, int] = field(default_factory=dict)
     existing_hosts: set[str] = field(default_factory=set)
+    followed: list[tuple[str | None, str, int | None, int]] = field(default_factory=list)
     fails: VxswitchError | None = None
 
     def host_name(self, network: str) -> str:
@@ -156,8 +158,10 @@ class FakeTaps:
         self.host_mtu[network] = mtu
         return Opened(descriptor(), 7, network not in self.existing_hosts)
 
-    def set_host_mtu(self, network: str, mtu: int) -> None:
-        self.host_mtu[network] = mtu
+    def follow_mtu(self, place: Place | None, ifname: str, was: int | None, mtu: int) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.followed.append((place.path if place is not None else None, ifname, was, mtu))
 
     def accept(self, fd: int, name: str | None) -> Opened:
         return Opened(os.dup(fd), 7)
@@ -310,6 +314,7 @@ class Node:
             reconciler=self.reconciler,
             groups=self.groups,
             vteps=VtepWatch(self.plane, self.record.vteps),
+            devices=Devices(self.record.vteps, [Device("eth0", 1520, True)] * len(self.record.vteps)),
             events=self.events,
             convergence=self.convergence,
             clock=self.world.time,

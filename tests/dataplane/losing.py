@@ -91,7 +91,7 @@ def the_same_flooded(duo: Duo) -> Host:
     duo.fabric.mesh(VNI, duo.a, duo.b, c)
     frame = bytearray(super_frame(ethernet(BROADCAST, mac(1), IP4, BULK), "10.0.0.1", "10.0.0.2", 4000))
     frame[10 + 34 + 12] = 0x10
-    duo.ta.mtu = 4000
+    duo.ta.resize(4000)
     duo.pa.inbox.append(bytes(frame))
     return duo.a
 

@@ -122,7 +122,7 @@ def test_a_super_frame_waits_as_it_was_read(asks: Asks) -> None:
 def test_there_is_room_for_so_much_and_the_rest_has_a_name(
     asks: Asks, frames: Callable[[int], bytes], kept: int
 ) -> None:
-    asks.ta.mtu = 9000
+    asks.ta.resize(9000)
     more = kept + 20
     asks.send(*map(frames, range(more)))
     assert asks.a.stats.held == kept and asks.a.drops() == {"unknown_unicast": 20}

@@ -87,7 +87,8 @@ def test_a_run_ends_with_a_shorter_frame_and_at_another_tos(known: Duo) -> None:
 
 def test_a_burst_is_bounded_and_its_buffer_used_again(known: Duo) -> None:
     """Jumbo frames fill the buffer several times within one burst; none may be written over before it has left."""
-    known.ta.mtu = known.tb.mtu = 9000
+    known.ta.resize(9000)
+    known.tb.resize(9000)
     frames = [to_b(bytes([n]) * (9000 - n)) for n in range(BURST_FRAMES + 1)]
     for frame in frames:
         known.pa.send(frame)
@@ -99,7 +100,8 @@ def test_a_burst_is_bounded_and_its_buffer_used_again(known: Duo) -> None:
 
 def test_a_frame_that_waits_is_not_written_over(known: Duo) -> None:
     """It waits on its path from the start of the burst, while another path's jumbo frames go round the buffer."""
-    known.ta.mtu = known.tb.mtu = 9000
+    known.ta.resize(9000)
+    known.tb.resize(9000)
     frames = [to_b(udp(*FOUR, n, 2, b"waits" * 100), IP4) for n in range(1, 9)]
     frames += [to_b(udp(*FOUR, 99, 2, bytes([n]) * 8900), IP4) for n in range(24)]
     for frame in frames:
@@ -112,7 +114,8 @@ def test_a_frame_that_waits_is_not_written_over(known: Duo) -> None:
 @pytest.mark.parametrize(("size", "gso"), [(1399, 1399), (60000, 1398), (60000, 1399), (64000, 100), (3000, 8)])
 def test_a_super_frame_is_cut_as_the_kernel_cuts(known: Duo, ends: tuple[str, str], size: int, gso: int) -> None:
     ethertype = IP6 if ":" in ends[0] else IP4
-    known.ta.mtu = known.tb.mtu = 1500
+    known.ta.resize(1500)
+    known.tb.resize(1500)
     whole = super_frame(to_b(tcp(*ends, 1, 2, bytes(range(250)) * (size // 250), flags=0x98), ethertype), *ends, gso)
     known.pa.inbox.append(whole)
     known.fabric.run()

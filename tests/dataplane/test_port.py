@@ -63,9 +63,9 @@ def test_a_frame_goes_in_and_another_comes_out(tap: tuple[Namespace, TapPort]) -
 def test_an_interface_that_is_down_costs_frames_and_nothing_else(tap: tuple[Namespace, TapPort]) -> None:
     one, port = tap
     one.ip("link", "set", "t0", "down")
-    assert (port.write(memoryview(FRAME)), port.state) == (Drop.PORT_DOWN, "down")
+    assert port.write(memoryview(FRAME)) == Drop.PORT_DOWN
     one.ip("link", "set", "t0", "up")
-    assert (port.write(memoryview(FRAME)), port.state) == (ALIVE, "up")
+    assert port.write(memoryview(FRAME)) == ALIVE
 
 
 def test_a_vnet_header_that_the_kernel_refuses_is_the_frames_fault(tap: tuple[Namespace, TapPort]) -> None:

@@ -76,3 +76,17 @@ def test_oversize_counts_tags_only_where_they_go_along(duo: Duo) -> None:
     duo.fabric.run()
     assert duo.a.drops() == {"oversize": 2}
     assert [len(f) for f in duo.pb.got()] == [1464, 1468]
+
+
+def test_a_network_that_shrinks_still_takes_what_others_send_as_before(duo: Duo) -> None:
+    """Their stations learn of it late, or never; what leaves here is held to the new MTU at once."""
+    frame = ethernet(mac(9), mac(1), 0x1234, bytes(1450))
+    duo.tb.resize(1350)
+    duo.tb.changed()
+    for _ in range(2):  # judged, and by a cached decision
+        duo.pa.send(frame)
+    duo.fabric.run()
+    assert duo.b.drops() == {} and [len(f) for f in duo.pb.got()] == [1464, 1464]
+    duo.pb.send(ethernet(mac(1), mac(9), 0x1234, bytes(1351)))
+    duo.fabric.run()
+    assert duo.b.drops() == {"oversize": 1}

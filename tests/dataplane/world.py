@@ -180,7 +180,7 @@ class World:
             table.bind(address, (bytes((10, 0, 0, last)), bytes.fromhex("fd" + "00" * 14) + bytes((last,))))
 
     def policy(self, host: Host, table: Table) -> None:
-        table.mtu = self.random.choice((1400, 1450, 9000))
+        table.resize(self.random.choice((1400, 1450, 9000)))
         table.unknown = self.random.choice(("flood", "drop", "ask"))
         table.learning = self.random.choice(("flood", "control", "hybrid"))
         table.vlan = self.random.choice(("strip", "carry"))

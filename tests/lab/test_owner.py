@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vxswitch.errors import UsageError
 from vxswitch.lab import Lab, LabError, command, until
 from vxswitch.lab import owner as owners
 
@@ -85,5 +86,5 @@ def test_a_name_is_used_once() -> None:
 
 @pytest.mark.parametrize("name", ["a-b", "Upper", "x" * 17, "../x", "a b"])
 def test_names_that_would_break_paths_are_refused(name: str) -> None:
-    with pytest.raises(LabError, match="lab name"):
+    with pytest.raises(UsageError, match="lab name"):
         owners.claim(name)

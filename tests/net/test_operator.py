@@ -89,6 +89,11 @@ def test_monitor_tells_what_happens(pair: Pair) -> None:
         seen = attach(pair.lab, first, "red", "seen", "10.9.0.10")
         event = next(e for e in map(json.loads, listening.stdout) if e.get("mac") == seen.mac)
         assert (event["event"], event["network"], event["node"]) == ("row.claimed", "red", "h1")
+        seen_here = attach(pair.lab, second, "red", "seen2", "10.9.0.12")
+        ours = (e["event"] for e in map(json.loads, listening.stdout) if e.get("port") == seen_here.port)
+        assert [next(ours), next(ours)] == ["port.added", "port.up"]
+        seen_here.namespace.ip("link set eth0 down")
+        assert next(ours) == "port.down"
         pair.store.kill()
         event = next(e for e in map(json.loads, listening.stdout) if e["event"].startswith("store."))
         assert event["event"] in ("store.down", "store.degraded") and event["reason"]

@@ -13,6 +13,7 @@ import pytest
 from tests.net.containers import Container, ask, attach, rows
 from tests.net.pair import Pair, joined_pair, link, port, reaches
 from tests.net.wire import DEADLINE
+from vxswitch.client import Client
 from vxswitch.lab import Lab, SwitchProcess, command, ping, until
 
 _numbers = itertools.count(20)
@@ -124,12 +125,15 @@ def test_a_container_can_be_named_by_a_path_or_a_process(pair: Pair, named: str)
 
 def test_a_link_that_is_down_in_the_container_is_port_down_and_no_more(pair: Pair, extra: Container) -> None:
     switch = pair.switches[0]
-    extra.namespace.ip("link set eth0 down")
-    assert not reaches(pair.two, extra)
     described = port(switch, extra)
-    assert described is not None and described["drops"]["port_down"] > 0
-    assert described["state"] == "down"
+    assert described is not None and described["state"] == "up"
+    extra.namespace.ip("link set eth0 down")
+    assert (port(switch, extra) or {})["state"] == "down", "as the link is, not as the last frame found it"
+    assert f'vxswitch_port_up{{network="red",port="{extra.port}"}} 0.0' in Client(str(switch.socket)).text("/metrics")
+    assert not reaches(pair.two, extra)
+    assert (port(switch, extra) or {})["drops"]["port_down"] > 0
     extra.namespace.ip("link set eth0 up")
+    assert (port(switch, extra) or {})["state"] == "up"
     until(lambda: reaches(pair.two, extra), DEADLINE, "it to be back")
 
 

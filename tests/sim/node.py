@@ -106,6 +106,9 @@ class SimTaps:
     def forget(self, fd: int) -> None:
         """The world takes containers away, not the switch."""
 
+    def follow_mtu(self, place: Place | None, ifname: str, was: int | None, mtu: int) -> None:
+        """All have the MTU of their network."""
+
 
 class SimPlane:
     """``doors.DataPlane`` over the real encap and decap."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vxswitch.config import CommandLine, Config, load
+from vxswitch.control.doors import Device
 from vxswitch.control.state import StateDir
 from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.port import TapPort
@@ -20,7 +21,7 @@ from vxswitch.switch.compose import build, make_plane, make_store
 from vxswitch.switch.door import OwnVteps
 from vxswitch.wire.probe import NOBODY
 
-OWN = OwnVteps((Vtep("127.0.0.1", 47890),), (1500,), 1450)
+OWN = OwnVteps((Vtep("127.0.0.1", 47890),), (Device("lo", 1500, True),))
 
 
 def configured(tmp_path: Path, *keys: str, store: str = "static:") -> Config:

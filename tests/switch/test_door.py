@@ -7,6 +7,7 @@ import pytest
 
 from tests.kernel.namespaces import Namespace
 from vxswitch import config
+from vxswitch.control.doors import Device
 from vxswitch.errors import UsageError
 from vxswitch.model import Vtep
 from vxswitch.switch.door import own_vteps
@@ -24,11 +25,11 @@ def host(namespace: Callable[[], Namespace]) -> Namespace:
     return made
 
 
-def test_the_configured_vteps_are_kept_in_order_and_the_smallest_mtu_counts(host: Namespace) -> None:
+def test_the_configured_vteps_are_kept_in_order_with_their_devices(host: Namespace) -> None:
     vteps = (Vtep("2001:db8::1"), Vtep("192.0.2.1", 8472))
     own = host.call(lambda: own_vteps(config.Underlay(vteps=vteps)))
-    assert own.vteps == vteps and own.mtu == 1400 - 70
-    assert host.call(lambda: own_vteps(config.Underlay(vteps=(Vtep("192.0.2.1"),)))).mtu == 1500 - 50
+    assert own.vteps == vteps and [device.mtu for device in own.devices] == [1400, 1500]
+    assert own.devices[1] == Device("a0", 1500, True)
 
 
 def test_without_any_it_is_the_source_of_the_default_route(host: Namespace) -> None:

@@ -50,8 +50,26 @@ def test_the_hosts_own_tap_is_made_configured_and_up(host: Namespace) -> None:
         assert found is not None
         assert (found["address"], found["mtu"]) == ("02:00:00:00:00:07", 1450) and "UP" in found["flags"]
         assert tap.identify(opened.fd).persistent
-        host.call(lambda: KernelTaps().set_host_mtu("red", 1300))
-        assert (host.link("vx-red") or {})["mtu"] == 1300
+
+
+def test_an_interface_follows_its_networks_mtu_unless_somebody_chose_a_smaller_one(host: Namespace) -> None:
+    def follow(was: int | None, mtu: int) -> int:
+        host.call(lambda: KernelTaps().follow_mtu(None, "vx-red", was, mtu))
+        return int((host.link("vx-red") or {})["mtu"])
+
+    with closing(open_host(host)):
+        assert [follow(1450, 1400), follow(1400, 1430), follow(1450, 1480), follow(None, 1440)] == [
+            1400,
+            1430,
+            1430,
+            1430,
+        ]
+        assert follow(None, 1420) == 1420, "too large is never right"
+        with pytest.raises(VxswitchError, match="IPv6"):
+            follow(1420, 1279)
+        assert follow(1420, 1280) == 1280
+        with pytest.raises(NotFoundError, match="no TAP vx-blue"):
+            host.call(lambda: KernelTaps().follow_mtu(None, "vx-blue", None, 1400))
 
 
 def test_it_stays_when_its_switch_dies_and_is_taken_over(host: Namespace) -> None:

@@ -119,15 +119,3 @@ def test_counts_are_conserved(planes: tuple[Plane, Plane], seed: int) -> None:
     assert main.frames() == (offered, delivered)
     assert sum(main.drops().values()) == dropped
     assert (main.stats.copies, main.stats.probes_answered) == (copies, copies)
-
-
-def test_the_state_of_a_port_is_that_of_the_last_write(planes: tuple[Plane, Plane]) -> None:
-    main, worker = planes
-    ours, theirs = {1: port(main, 1)}, {1: port(worker, 1)}
-    theirs[1].state = "down"
-    theirs[1].rx_frames = 1
-    deliver(worker, theirs, main, ours)
-    assert ours[1].state == "up"  # it was not written to
-    theirs[1].counts.by_reason[Drop.PORT_DOWN] += 1
-    deliver(worker, theirs, main, ours)
-    assert ours[1].state == "down"

@@ -70,7 +70,7 @@ TO_MAIN = [
     Unreachable("192.0.2.1"),
     Overheard(100, 7, None, Message(REPORT, 4, records=((b"\xef\1\2\3", JOINED), (b"\xef\1\2\4", LEFT)))),
     Overheard(100, None, ("192.0.2.1", 4789), Message(QUERY, 6, b"", 0.5, True)),
-    Counted(1, 2, 3, {4: 4}, {5: 6}, 7, 8, {}, [PortCounts(7, 1, 2, 3, 4, "down", {33: 1})]),
+    Counted(1, 2, 3, {4: 4}, {5: 6}, 7, 8, {}, [PortCounts(7, 1, 2, 3, 4, {33: 1})]),
 ]
 
 

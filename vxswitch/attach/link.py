@@ -126,12 +126,6 @@ def set_mtu(name: str, mtu: int, netns: Netns | None = None) -> None:
         ipr.link("set", index=_index(ipr, name), mtu=mtu)
 
 
-def set_gso_max_size(name: str, size: int = GSO_MAX_SIZE, netns: Netns | None = None) -> None:
-    """Largest super-frame, in bytes, that the stack hands to the TAP (IFLA_GSO_MAX_SIZE)."""
-    with netlink.opened(netns) as ipr, netlink.asking(f"set gso_max_size {size} on {name}"):
-        ipr.link("set", index=_index(ipr, name), gso_max_size=size)
-
-
 def link_info(name: str, netns: Netns | None = None) -> LinkInfo | None:
     """The interface of that name, or None if there is none."""
     with netlink.opened(netns) as ipr:

@@ -73,7 +73,7 @@ def close_all(fds: Iterable[int]) -> None:
 def request(path: str, obj: dict[str, Any], fds: Sequence[int] = (), timeout: float = 10.0) -> dict[str, Any]:
     """Ask the switch behind ``path``; its answer. ``timeout`` in seconds for each step.
 
-    NotReachableError when nobody listens there, otherwise the switch's own error, or VxswitchError.
+    NotReachableError when nobody listens there or answers, otherwise the switch's own error, or VxswitchError.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.settimeout(timeout)
@@ -82,7 +82,7 @@ def request(path: str, obj: dict[str, Any], fds: Sequence[int] = (), timeout: fl
             send_message(sock, obj, fds)
             answer, unwanted = recv_message(sock)
         except TimeoutError:
-            raise VxswitchError(f"the switch behind {path} gave no answer within {timeout:g} s: see its log") from None
+            raise NotReachableError(f"the switch behind {path} gave no answer within {timeout:g} s") from None
         except (EOFError, OSError) as error:
             raise VxswitchError(f"the switch behind {path} closed the connection: {error}: see its log") from None
     close_all(unwanted)

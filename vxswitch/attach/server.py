@@ -1,8 +1,9 @@
 """The switch's side of attach.sock, on asyncio or uvloop: readiness callbacks only, since transports lose descriptors.
 
-accept -> wait for the one message (bounded in time) -> ``await handler(obj, fds)`` -> answer -> close. Connections are
-bounded in number: beyond that the listening socket is not read, and clients wait in its backlog. The descriptors are
-*borrowed* by the handler: they are closed when it is done, however it ends; what is kept is kept by ``tap.duplicate``.
+accept -> wait for the one message (bounded in time) -> ``await handler(obj, fds)`` -> answer -> close. An answer that
+nobody waits for any more is given to ``abandoned``, which undoes what was done. Connections are bounded in number:
+beyond that the listening socket is not read, and clients wait in its backlog. The descriptors are *borrowed* by the
+handler: they are closed when it is done, however it ends; what is kept is kept by ``tap.duplicate``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vxswitch.attach import passing
 from vxswitch.errors import ConflictError, UsageError, VxswitchError
 
 Handler = Callable[[dict[str, Any], list[int]], Awaitable[dict[str, Any]]]
+Abandoned = Callable[[dict[str, Any]], Awaitable[None]]
 
 BACKLOG = 64
 ACCEPT_PAUSE = 1.0  # seconds without accepting when the process is out of descriptors
@@ -32,10 +34,18 @@ class AttachServer:
     """Listens on ``path`` from ``start`` to ``close``; ``patience`` is how many seconds a client may be silent."""
 
     def __init__(
-        self, path: str, handler: Handler, *, mode: int = 0o660, max_connections: int = 32, patience: float = 10.0
+        self,
+        path: str,
+        handler: Handler,
+        abandoned: Abandoned | None = None,
+        *,
+        mode: int = 0o660,
+        max_connections: int = 32,
+        patience: float = 10.0,
     ) -> None:
         self._path = Path(path)
         self._handler = handler
+        self._abandoned = abandoned
         self._mode = mode
         self._max_connections = max_connections
         self._patience = patience
@@ -100,7 +110,8 @@ class AttachServer:
             try:
                 passing.send_message(connection, answer)
             except OSError:  # the client did not wait
-                pass
+                if self._abandoned is not None and "error" not in answer:
+                    await self._abandoned(answer)
             except (VxswitchError, TypeError, ValueError):
                 _log.exception("attach socket: the answer cannot be sent")
 

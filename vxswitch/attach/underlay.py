@@ -26,6 +26,10 @@ _IFA_F_DEPRECATED = 0x20
 _IFA_F_TENTATIVE = 0x40
 _UNFIT = _IFA_F_SECONDARY | _IFA_F_DADFAILED | _IFA_F_DEPRECATED
 
+# linux/if.h
+_IFF_LOOPBACK = 0x8
+_ALIVE = 0x1 | 0x40  # IFF_UP, IFF_RUNNING: set up, and the carrier is there
+
 # linux/rtnetlink.h
 _RT_SCOPE_UNIVERSE = 0
 _RTN_UNICAST = 1
@@ -35,10 +39,11 @@ _TENTATIVE_PAUSE = 0.05  # seconds between two looks at an address in duplicate 
 
 
 class Device(NamedTuple):
-    """The interface that has an address, and its MTU in bytes of IP packet."""
+    """The interface by which an address sends: name, MTU in bytes of IP packet, whether it is up and has a carrier."""
 
     ifname: str
     mtu: int
+    up: bool
 
 
 def default_source() -> str:
@@ -55,7 +60,11 @@ def default_source() -> str:
 
 
 def device_of(address: str) -> Device:
-    """The device that ``address`` is on; NotFoundError if it is not on this host (or not any more)."""
+    """The device that ``address`` is on; NotFoundError if it is not on this host (or not any more).
+
+    An address of the world that stands on the loopback device, as routed fabrics have them, sends by the default
+    route's device.
+    """
     wanted = ipaddress.ip_address(address)
     with netlink.opened() as ipr:
         found = _find(ipr, wanted)
@@ -65,9 +74,10 @@ def device_of(address: str) -> Device:
             index = 1
         else:
             raise NotFoundError(f"address {address} is not on this host: `ip -br address` shows those that are")
-        with netlink.asking(f"look up the device of {address}"):
-            link = ipr.link("get", index=index)[0]
-    return Device(link.get("ifname"), link.get("mtu"))
+        link = _link(ipr, index, address)
+        if link["flags"] & _IFF_LOOPBACK and not wanted.is_loopback:
+            link = _link(ipr, _default_device(ipr, wanted.version) or index, address)
+    return Device(link.get("ifname"), link.get("mtu"), link["flags"] & _ALIVE == _ALIVE)
 
 
 def wait_not_tentative(address: str, timeout: float = 5.0) -> None:
@@ -94,14 +104,32 @@ def wait_not_tentative(address: str, timeout: float = 5.0) -> None:
             time.sleep(_TENTATIVE_PAUSE)
 
 
+def _link(ipr: Any, index: int, address: str) -> netlink.Message:
+    with netlink.asking(f"look up the device of {address}"):
+        return ipr.link("get", index=index)[0]
+
+
+def _default_device(ipr: Any, version: int) -> int | None:
+    """The index of the device of the best default route, None without one."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    routes = netlink.dump(partial(ipr.get_default_routes, family=family))
+    usable = [route for route in routes if route["type"] == _RTN_UNICAST]
+    return min(((found.get("priority") or 0, _out(found)) for found in usable), default=(0, None))[1]
+
+
+def _out(route: netlink.Message) -> int:
+    """The device of a route's first hop."""
+    hops = route.get("multipath") or [route]
+    return int(hops[0].get("oif") or hops[0].get("hop_oif") or hops[0]["oif"])
+
+
 def _source(route: netlink.Message, addresses: Iterable[netlink.Message]) -> str | None:
     """What the kernel would put into a packet by this route: its prefsrc, else a lasting address of its device."""
     if route["type"] != _RTN_UNICAST:
         return None
     if route.get("prefsrc"):
         return str(route.get("prefsrc"))
-    hops = route.get("multipath") or [route]
-    index = hops[0].get("oif") or hops[0].get("hop_oif") or hops[0]["oif"]
+    index = _out(route)
     candidates = [
         ipaddress.ip_interface(f"{_local(message)}/{message['prefixlen']}")
         for message in addresses

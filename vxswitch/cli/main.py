@@ -8,7 +8,9 @@ it is meant. An error is one line on stderr; a traceback is a bug.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +23,12 @@ from vxswitch.errors import VxswitchError
 
 SHELLS = ("bash", "zsh", "tcsh")
 INTERRUPTED = 130  # as a shell reports a command ended by SIGINT
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
     """The entry point of ``vxswitch``; always raises SystemExit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # see __main__
     raise SystemExit(execute(sys.argv[1:]))
 
 
@@ -41,10 +45,21 @@ def execute(argv: Sequence[str]) -> int:
         print(f"vxswitch: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _output_to_nowhere()
+        return 1
+    except OSError as error:  # what else may fail has words of its own
+        if error.errno not in _NO_ROOM:
+            raise
+        _output_to_nowhere()
+        print(f"vxswitch: cannot write the output: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _output_to_nowhere() -> None:
+    """What is still buffered would fail again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser(*, with_lab: bool = False) -> Parser:

@@ -23,7 +23,7 @@ def register(commands: Any) -> None:
     add("--cluster", metavar="NAME", help="prefix of this cluster's keys in the store")
     add("--network", metavar="NAME[=VNI]", action="append", default=[], help="network to join; may be given again")
     add("--peer", metavar="ADDR[:PORT]", action="append", default=[], help="VTEP of every network; may be given again")
-    add("--learning", metavar="control|flood", help="who teaches MACs: the store, or the frames themselves")
+    add("--learning", metavar="control|hybrid|flood", help="who teaches MACs: the store, or the frames themselves")
     add("--key-file", metavar="FILE", help="not supported in this version")
     add("--state-dir", metavar="DIR", help="where the node keeps its id and ports (default: /var/lib/vxswitch/NODE)")
     add("--metrics", metavar="ADDR:PORT", help="serve Prometheus metrics there too")

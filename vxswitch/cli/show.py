@@ -42,6 +42,14 @@ _PEERS: tuple[Column, ...] = (
 )
 
 
+_DEGRADED = {
+    "no_vtep_address": "a VTEP address of ours is not on this host, nothing leaves by it",
+    "underlay_down": "a device of the underlay is down or has no carrier",
+    "underlay_mtu": "a network's MTU is larger than the underlay carries",
+    "no_peer_answers": "peers answered probes, and none does any more: is it our own underlay?",
+}
+
+
 def register(commands: Any) -> None:
     """Add the five."""
     add_command(commands, "status", "this node, its store and its networks", status)
@@ -95,14 +103,20 @@ def _status_text(answer: dict[str, Any]) -> str:
             ("version", answer.get("version")),
             ("uptime", seconds(answer.get("uptime"))),
             ("vteps", answer.get("vteps")),
+            ("underlay", ", ".join(map(_device_text, answer.get("underlay") or []))),
             ("store", _store_text(store)),
             ("ports", answer.get("ports")),
             ("macs", answer.get("macs")),
             ("frames", f"{cell(frames.get('in'))} in, {cell(frames.get('out'))} out"),
             ("drops", answer.get("drops")),
+            *(("degraded", f"{word}: {_DEGRADED.get(word, '')}") for word in answer.get("degraded") or []),
         ]
     )
     return f"{head}\n\n{table(answer.get('networks') or [], _NETWORKS)}"
+
+
+def _device_text(device: dict[str, Any]) -> str:
+    return f"{device['ifname']} MTU {device['mtu']}{'' if device['up'] else ' down'}"
 
 
 def _store_text(store: dict[str, Any]) -> str:

@@ -21,9 +21,10 @@ from vxswitch.control.addresses import Addresses
 from vxswitch.control.doors import Taps
 from vxswitch.control.joining import Joining
 from vxswitch.control.networks import Networks
+from vxswitch.control.portbook import Entry
 from vxswitch.control.portrecord import AttachRequest, PortRecord, derive_mac, port_id
-from vxswitch.control.ports import Entry, Ports
-from vxswitch.errors import ConflictError, NotFoundError, UsageError
+from vxswitch.control.ports import Ports
+from vxswitch.errors import ConflictError, NotFoundError, UsageError, VxswitchError
 from vxswitch.fdb import Table
 from vxswitch.model import format_mac, parse_mac
 
@@ -79,7 +80,11 @@ class Attaching:
                 return _answer(entry, table, existing=True)
             self._check_place(request, ident)
             entry = await self._open(request, ident, fds[0], entry.record if entry is not None else None)
-        await self._ports.save()
+        try:
+            await self._ports.save()
+        except VxswitchError:
+            await self._detach(entry)
+            raise
         return _answer(entry, table, existing=False)
 
     async def _open(self, request: AttachRequest, ident: str, fd: int, known: PortRecord | None) -> Entry:
@@ -139,6 +144,13 @@ class Attaching:
         log.warning("port %s: given up by who attached it", ident)
         await self._detach(entry)
 
+    async def abandoned(self, answer: dict[str, Any]) -> None:
+        """Whoever asked did not wait for this answer, so nobody puts a new port's TAP in place."""
+        entry = self._ports.entries.get(str(answer.get("port")))
+        if entry is not None and not answer.get("existing", True):
+            log.warning("port %s: nobody waited for it", entry.record.id)
+            await self._detach(entry)
+
     async def detach(self, network: str, netns: str, ifname: str) -> None:
         """Remove a container's port and its TAP; NotFoundError if there is none."""
         entry = self._ports.entries.get(port_id(network, netns, ifname))
@@ -152,7 +164,7 @@ class Attaching:
                 return
             vni = self._ports.vni_of(entry)
             await self._ports.remove(entry)
-            await self._ports.save()
+            await self._ports.keep()
         if entry.record.ips and vni is not None:
             await self._addresses.give_back(vni, [entry.record.id])
 
@@ -185,4 +197,5 @@ def _check_same(record: PortRecord, request: AttachRequest) -> None:
         ("addresses", ", ".join(sorted(named)), ", ".join(sorted(record.ips))),
     ):
         if asked and str(asked).lower() != str(has):
-            raise ConflictError(f"port {record.id} is attached with {what} {has}, not {asked}: detach it first")
+            present = f"with {what} {has}" if has else f"without {what}"
+            raise ConflictError(f"port {record.id} is attached {present}, not {asked}: detach it first")

@@ -37,6 +37,15 @@ class Opened:
     made: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of the underlay: its name, its MTU in bytes of IP packet, whether it is set up and has a carrier."""
+
+    ifname: str
+    mtu: int
+    up: bool
+
+
 class DataPlane(Protocol):
     """The room through which frames go."""
 
@@ -114,8 +123,11 @@ class Taps(Protocol):
         """The host's own TAP, made or taken over from a switch that is no more, configured and up."""
         ...
 
-    def set_host_mtu(self, network: str, mtu: int) -> None:
-        """Change the MTU of the host's own TAP."""
+    def follow_mtu(self, place: Place | None, ifname: str, was: int | None, mtu: int) -> None:
+        """Give a TAP of ours this MTU if it has the one it ``was`` given, or a larger one than this.
+
+        ``place`` None: on the host. ``was`` None: not known. A smaller one that somebody else chose stays.
+        """
         ...
 
     def accept(self, fd: int, name: str | None) -> Opened:

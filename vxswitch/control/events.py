@@ -10,7 +10,7 @@ from one ``monitor.missed`` event in their place how many they were; nobody else
     row.claimed row.moved row.withdrawn row.frozen row.thawed    what the store says of a MAC, by the reconciler
     table.resync table.repaired                                  a table was read anew; with the reason
     peer.joined peer.left peer.live peer.suspended peer.gone     the other nodes
-    port.up port.down port.gone port.removed                     the local ports
+    port.added port.up port.down port.gone port.removed          the local ports; up and down: their links
     store.up store.degraded store.down                           the store; with the reason
 """
 

@@ -67,11 +67,11 @@ class Joining:
                 await self._settle_or_wait(network)
             else:
                 await self._networks.bring_up(network)
+            await self._networks.save()
         except VxswitchError:
             del self._networks.by_name[settings.name]
             await self._networks.lower(network)
             raise
-        await self._networks.save()
         self._networks.poke()
         return network
 
@@ -92,7 +92,7 @@ class Joining:
             others = self._peers.members(network.vni) if network.vni is not None else set()
             await self._networks.lower(network)
             del self._networks.by_name[name]
-            await self._networks.save()
+            await self._networks.keep()
             if not self._networks.recorded or others:
                 return False
             try:
@@ -126,7 +126,7 @@ class Joining:
             for name, asked in settings.items():
                 known = self._networks.by_name.get(name)
                 refused += await self._add(asked) if known is None else self._change(known, asked)
-            await self._networks.save()
+            await self._networks.keep()
         self._networks.set_peers(peers)
         self._networks.poke()
         return refused

@@ -92,6 +92,10 @@ class Metrics(Collector):
             for port in ports:
                 family.add_metric((port["id"], port["network"]), port[name])
             yield family
+        up = GaugeMetricFamily("vxswitch_port_up", "1: frames pass, its link is up.", labels=("network", "port"))
+        for port in ports:
+            up.add_metric((port["network"], port["id"]), port["state"] == "up")
+        yield up
         drops = CounterMetricFamily("vxswitch_port_drops", "Dropped at a port.", labels=("port", "network", "reason"))
         for port in ports:
             for reason, count in port["drops"].items():

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Follower(Protocol):
         """The store knows the network and us: what was left pending can be done."""
         ...
 
-    async def network_changed(self, network: Network) -> None:
+    async def network_changed(self, network: Network, was: int) -> None:
         """Its MTU is another one now."""
         ...
 
@@ -171,9 +171,15 @@ class Networks:
             return []
 
     async def save(self) -> None:
-        """Remember the networks that were joined by a command."""
-        items = [asked_for.to_plain(n.settings) for n in self.by_name.values() if not n.configured]
-        await asyncio.to_thread(self._state.write, _DOCUMENT, items)
+        """Remember the networks that were joined by a command; VxswitchError. For one that comes."""
+        await asyncio.to_thread(self._state.write, _DOCUMENT, self._to_remember())
+
+    async def keep(self) -> None:
+        """Remember them if that is possible. For those that went."""
+        await asyncio.to_thread(self._state.keep, _DOCUMENT, self._to_remember())
+
+    def _to_remember(self) -> list[dict[str, Any]]:
+        return [asked_for.to_plain(n.settings) for n in self.by_name.values() if not n.configured]
 
     # -- up and settled --------------------------------------------------------------------------------------------
 
@@ -254,13 +260,26 @@ class Networks:
         if network.table is None:
             await self.bring_up(network)
             return
+        network.table.learning = record.learning
+        await self._resize(network)
+        network.table.changed()
+
+    async def resize(self) -> None:
+        """The underlay carries more or less than it did: networks whose MTU is "auto" follow, others are warned of."""
+        async with self.changing:
+            for network in [n for n in self.by_name.values() if n.table is not None]:
+                await self._resize(network)
+
+    async def _resize(self, network: Network) -> None:
         table, mtu = network.table, self._mtu(network.settings)
-        table.learning = record.learning
-        if table.mtu != mtu:
-            log.warning("network %s: its MTU is %d, says the store", network.name, mtu)
-            table.mtu = mtu
-            await self.follower.network_changed(network)
+        assert table is not None
+        if table.mtu == mtu:
+            return
+        was = table.mtu
+        log.warning("network %s: its MTU is %d now, was %d", network.name, mtu, was)
+        table.resize(mtu)
         table.changed()
+        await self.follower.network_changed(network, was)
 
     async def run(self) -> None:
         """Settle what is not settled, again and again: the store comes back, records change."""

@@ -6,8 +6,7 @@
     gone     the TAP or its namespace has vanished: rows withdrawn and released, addresses given back, record removed
     remove   the same, on request (``attaching``), and the device goes with its descriptor
 
-A port that is recorded but has no descriptor (its network is pending, or we may not enter its namespace) is "waiting":
-nothing forwards for it, its MAC stays claimed, and the same ``attach`` again brings it back.
+Which ports there are, what is asked about them and what is shown of them: ``portbook``.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from vxswitch import config
@@ -27,12 +25,12 @@ from vxswitch.control.doors import Clock, DataPlane, Opened, Taps
 from vxswitch.control.events import Tell, nobody
 from vxswitch.control.network import Network
 from vxswitch.control.networks import Networks
+from vxswitch.control.portbook import Entry, PortBook
 from vxswitch.control.portrecord import PortRecord, derive_mac, host_port_id
 from vxswitch.control.state import StateDir
 from vxswitch.errors import ConflictError, NotFoundError, StoreUnavailableError, UsageError, VxswitchError
 from vxswitch.fdb import LocalPort, Table
 from vxswitch.model import PortSpec, format_mac
-from vxswitch.store.base import LocalMac
 from vxswitch.wire.address import link_local
 
 log = logging.getLogger(__name__)
@@ -40,24 +38,7 @@ log = logging.getLogger(__name__)
 _DOCUMENT = "ports"
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A port of this node. ``port`` None: waiting. ``fd`` belongs to the data plane; ``made``: in this start."""
-
-    record: PortRecord
-    port: LocalPort | None = None
-    fd: int = -1
-    offloads: int = 0
-    pinned: bool = False
-    made: bool = False
-
-    @property
-    def host(self) -> bool:
-        """The host's own port of its network."""
-        return self.record.netns is None
-
-
-class Ports:
+class Ports(PortBook):
     """All local ports. ``limits`` may be replaced while they forward (``relimit``).
 
     ``identity``: cluster and node, for derived MACs. ``release`` tells the store that we gave up a MAC, also one that
@@ -79,10 +60,8 @@ class Ports:
         release: Callable[[int, bytes], None],
         tell: Tell = nobody,
     ) -> None:
-        self.entries: dict[str, Entry] = {}
+        super().__init__(networks, plane)
         self.limits = limits
-        self._networks = networks
-        self._plane = plane
         self._taps = taps
         self._addresses = addresses
         self._state = state
@@ -94,61 +73,6 @@ class Ports:
         self._strays: list[PortRecord] = []  # the host's own ports of an earlier life
         self._saving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-
-    # -- what others ask about ports -------------------------------------------------------------------------------
-
-    def given(self, vni: int, mac: bytes) -> LocalPort | None:
-        """The live port that this MAC was given to."""
-        entry = self.with_mac(vni, mac)
-        return entry.port if entry is not None else None
-
-    def single(self, port: LocalPort) -> bool:
-        """Only one station may use the port: it is a container's, and other sources are refused there."""
-        entry = self.entries.get(port.id)
-        network = self._networks.by_name.get(entry.record.network) if entry is not None and not entry.host else None
-        return network is not None and network.table is not None and network.table.antispoof != "off"
-
-    def expects(self, vni: int, mac: bytes) -> bool:
-        """A port with this MAC is recorded, but waits for its TAP."""
-        entry = self.with_mac(vni, mac)
-        return entry is not None and entry.port is None
-
-    def expected(self, vni: int) -> Iterator[LocalMac]:
-        """The MACs of ports that wait: they stay ours."""
-        name = self._networks.name_of(vni)
-        for entry in self.entries.values():
-            if entry.port is None and entry.record.network == name:
-                yield LocalMac(vni, entry.record.mac_bytes, "attach", self.ips(entry.record.id))
-
-    def ips(self, port_id: str) -> tuple[str, ...]:
-        """The addresses of a port, without their prefixes."""
-        entry = self.entries.get(port_id)
-        return tuple(ip.partition("/")[0] for ip in entry.record.ips) if entry is not None else ()
-
-    def ips_with(self, vni: int, mac: bytes) -> tuple[str, ...]:
-        """The addresses of the port that has this MAC."""
-        entry = self.with_mac(vni, mac)
-        return self.ips(entry.record.id) if entry is not None else ()
-
-    def owner_of(self, network: str, ip: str) -> bytes | None:
-        """The MAC of the port that has this address in the network."""
-        return next((e.record.mac_bytes for e in self.of(network) if ip in self.ips(e.record.id)), None)
-
-    def find(self, network: str, port_id: str) -> LocalPort:
-        """The live port of that id; NotFoundError."""
-        entry = self.entries.get(port_id)
-        if entry is None or entry.port is None or entry.record.network != network:
-            raise NotFoundError(f"network {network!r} has no live port {port_id!r}: see `vxswitch ports`")
-        return entry.port
-
-    def of(self, network: str) -> list[Entry]:
-        """The ports of one network."""
-        return [entry for entry in self.entries.values() if entry.record.network == network]
-
-    def with_mac(self, vni: int, mac: bytes) -> Entry | None:
-        """The port, waiting or not, that has this MAC."""
-        name, text = self._networks.name_of(vni), format_mac(mac)
-        return next((e for e in self.entries.values() if e.record.mac == text and e.record.network == name), None)
 
     # -- the start -------------------------------------------------------------------------------------------------
 
@@ -201,14 +125,20 @@ class Ports:
             except UsageError as error:
                 log.error("port %s: %s", entry.record.id, error)
 
-    async def network_changed(self, network: Network) -> None:
-        """Another MTU: the host's own TAP follows; inside a container it is not ours to change."""
-        assert network.table is not None
+    async def network_changed(self, network: Network, was: int) -> None:
+        """The network's MTU was ``was`` bytes, and is another one now: the interfaces follow."""
         for entry in self.of(network.name):
-            if entry.host:
-                await asyncio.to_thread(self._taps.set_host_mtu, network.name, network.table.mtu)
-            else:
-                log.warning("port %s keeps its old MTU until it is attached again", entry.record.id)
+            if entry.port is not None:
+                await self._follow_mtu(network, entry, was)
+
+    async def _follow_mtu(self, network: Network, entry: Entry, was: int | None) -> None:
+        """An interface larger than its network would be a black hole for large frames."""
+        assert network.table is not None
+        record, mtu = entry.record, network.table.mtu
+        try:
+            await asyncio.to_thread(self._taps.follow_mtu, record.place, record.ifname, was, mtu)
+        except VxswitchError as error:
+            log.warning("port %s keeps its MTU, not %d: %s", record.id, mtu, error)
 
     async def network_down(self, network: Network) -> None:
         """Remove every port of the network, its TAP too."""
@@ -216,7 +146,7 @@ class Ports:
         for entry in entries:
             await self.remove(entry)
         await self._addresses.give_back(network.vni or 0, [e.record.id for e in entries if e.record.ips])
-        await self.save()
+        await self.keep()
 
     async def _open_host(self, network: Network) -> None:
         table = network.table
@@ -246,10 +176,11 @@ class Ports:
         else:
             entry.pinned = True
             self.start(entry, opened, table)
+            await self._follow_mtu(network, entry, None)
 
     def start(self, entry: Entry, opened: Opened, table: Table) -> None:
         """Hand the descriptor to the data plane; its MAC is given to the port, and thereby announced."""
-        entry.fd, entry.offloads, entry.made = opened.fd, opened.offloads, opened.made
+        entry.fd, entry.offloads, entry.made, entry.told = opened.fd, opened.offloads, opened.made, "down"
         self.entries[entry.record.id] = entry
         try:
             entry.port = self._plane.add_port(self._spec(entry, table), opened.fd)
@@ -258,8 +189,8 @@ class Ports:
             os.close(opened.fd)
             raise
         table.install(entry.record.mac_bytes, entry.port, "learned", self._clock(), given=True)
-        log.info("port %s is up, MAC %s", entry.record.id, entry.record.mac)
-        self._tell("port.up", port=entry.record.id, network=entry.record.network, mac=entry.record.mac)
+        log.info("port %s is added, MAC %s", entry.record.id, entry.record.mac)
+        self._tell("port.added", port=entry.record.id, network=entry.record.network, mac=entry.record.mac)
 
     def _spec(self, entry: Entry, table: Table) -> PortSpec:
         record = entry.record
@@ -332,7 +263,7 @@ class Ports:
         self._drop(entry)
         if entry.record.ips and vni is not None and not keep_addresses:
             self._background(self._addresses.give_back(vni, [entry.record.id]))
-        self._background(self.save())
+        self._background(self.keep())
 
     def _drop(self, entry: Entry) -> None:
         """Out of the tables: the rows behind the port are withdrawn, and thereby released."""
@@ -354,42 +285,23 @@ class Ports:
             if entry.port is not None and network is not None and network.table is not None:
                 self._plane.update_port(entry.port, self._spec(entry, network.table))
 
-    def view(self) -> list[dict[str, Any]]:
-        """The rows of ``vxswitch ports``."""
-        return [self._view(entry) for _, entry in sorted(self.entries.items())]
-
-    def _view(self, entry: Entry) -> dict[str, Any]:
-        record, port = entry.record, entry.port
-        network = self._networks.by_name.get(record.network)
-        conflict = network is not None and network.state == "conflict"
-        return {
-            "id": record.id,
-            "network": record.network,
-            "vni": network.vni if network is not None else None,
-            "netns": record.netns,
-            "ifname": record.ifname,
-            "mac": record.mac,
-            "ips": list(record.ips),
-            "mtu": network.table.mtu if network is not None and network.table is not None else None,
-            "state": "waiting" if port is None else "conflict" if conflict else port.state,
-            "rx_frames": port.rx_frames if port else 0,
-            "rx_bytes": port.rx_bytes if port else 0,
-            "tx_frames": port.tx_frames if port else 0,
-            "tx_bytes": port.tx_bytes if port else 0,
-            "offloads": self._plane.offloads(port) if port else {},
-            "drops": port.counts.as_dict() if port else {},
-        }
-
     async def finished(self, patience: float = 1.0) -> None:
         """Wait for what was begun in the background, but not longer than ``patience`` seconds."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
 
     async def save(self) -> None:
-        """Write ``ports.json``."""
+        """Write ``ports.json``; VxswitchError. For ports that come: they must not be forgotten."""
+        await self._save(self._state.write)
+
+    async def keep(self) -> None:
+        """Write it if that is possible. For ports that went: what has vanished is found out at the next start, too."""
+        await self._save(self._state.keep)
+
+    async def _save(self, write: Callable[[str, Any], None]) -> None:
         async with self._saving:
             document = portrecord.to_document([entry.record for entry in self.entries.values()])
-            await asyncio.to_thread(self._state.write, _DOCUMENT, document)
+            await asyncio.to_thread(write, _DOCUMENT, document)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -400,8 +312,3 @@ class Ports:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("ports: %r", task.exception())
-
-    def vni_of(self, entry: Entry) -> int | None:
-        """The VNI of the port's network, if that is joined and known."""
-        network = self._networks.by_name.get(entry.record.network)
-        return network.vni if network is not None else None

@@ -24,6 +24,7 @@ from itertools import count
 
 from vxswitch.control.doors import Clock, DataPlane
 from vxswitch.control.heard import MISSES, Heard, ip_udp_headers
+from vxswitch.control.pathmtu import PathMtu
 from vxswitch.counters import Drop
 from vxswitch.fdb import Fdb, Peer
 from vxswitch.wire import probe
@@ -137,11 +138,24 @@ class Prober:
         for peer in [peer for peer in self._targets if peer not in there]:
             del self._targets[peer], self.heard[peer]
         for peer in there - self._targets.keys():
-            payload = min(self._mtu.get(peer.vtep.family, 0) - ip_udp_headers(peer.vtep.family), _PAYLOAD_MAX)
-            heard = self.heard[peer] = Heard(max(probe.LEN, payload))
+            heard = self.heard[peer] = Heard(self._full(peer))
             target = self._targets[peer] = Target(peer, heard, self._rng.getrandbits(16))
             self._schedule(target, now + self._rng.random() * self.interval)
         self._at = {peer.vtep.address: target for peer, target in self._targets.items()}
+
+    def resize(self, mtu: Mapping[int, int]) -> None:
+        """Our own devices take other sizes now: what gets through is found out anew."""
+        self._mtu = mtu
+        for target in self._targets.values():
+            full = self._full(target.peer)
+            if full != target.heard.path.full:
+                target.heard.path = PathMtu(full)
+                target.padded = target.told = None
+
+    def _full(self, peer: Peer) -> int:
+        """The longest UDP payload that our own device takes."""
+        family = peer.vtep.family
+        return max(probe.LEN, min(self._mtu.get(family, 0) - ip_udp_headers(family), _PAYLOAD_MAX))
 
     def _schedule(self, target: Target, due: float) -> None:
         target.due = due

@@ -70,6 +70,13 @@ class StateDir:
         """Replace the document ``name``, see ``write_bytes``."""
         self.write_bytes(name, [json.dumps(document, indent=1).encode()])
 
+    def keep(self, name: str, document: Any) -> None:
+        """Replace the document ``name`` if that is possible; if not, what is on disk is soft state, and stays."""
+        try:
+            self.write(name, document)
+        except VxswitchError as error:
+            log.error("%s: going on with the old one on disk", error)
+
     def write_bytes(self, name: str, parts: Iterable[bytes]) -> None:
         """Replace the document ``name``: after a crash at any moment either the old or the new one is there."""
         file = self._file(name)
@@ -156,6 +163,10 @@ def _take(path: Path) -> int:
         raise ConflictError(
             f"state directory {path} is in use by process {holder}: stop that switch or give another --state-dir"
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(fd)
+        raise VxswitchError(f"cannot write into state directory {path}: {error.strerror}") from None
     return fd

@@ -15,6 +15,7 @@ from vxswitch import __version__
 from vxswitch.bindings import unpack
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.convergence import Convergence
+from vxswitch.control.devices import Devices
 from vxswitch.control.doors import Clock, DataPlane
 from vxswitch.control.events import Events
 from vxswitch.control.groups import Groups
@@ -50,6 +51,7 @@ class Rooms:
     reconciler: Reconciler
     groups: Groups
     vteps: VtepWatch
+    devices: Devices
     events: Events
     convergence: Convergence
     clock: Clock
@@ -79,7 +81,12 @@ class Views:
             "macs": sum(len(table.rows) for table in rooms.fdb.tables.values()),
             "frames": {"in": offered, "out": delivered},
             "drops": sum(rooms.plane.drops().values()),
-            "degraded": [*rooms.vteps.degraded, *rooms.prober.degraded],
+            "degraded": [
+                *rooms.vteps.degraded,
+                *rooms.devices.degraded(rooms.fdb.tables.values()),
+                *rooms.prober.degraded,
+            ],
+            "underlay": rooms.devices.view(),
         }
 
     def store(self) -> dict[str, Any]:
@@ -98,7 +105,8 @@ class Views:
         return [network.view() for _, network in sorted(self._rooms.networks.by_name.items())]
 
     def ports(self) -> list[dict[str, Any]]:
-        """``vxswitch ports``."""
+        """``vxswitch ports``, with links as they are now."""
+        self._rooms.plane.poll(self._rooms.clock())
         return self._rooms.ports.view()
 
     def peers(self) -> list[dict[str, Any]]:
@@ -148,7 +156,7 @@ class Views:
 
     def row(self, table: Table, row: Row, now: float) -> dict[str, Any]:
         """One row of ``vxswitch fdb``."""
-        hop, source = row.hop, _source(row)
+        hop, source = row.hop, row.basis
         remote = hop.vtep if isinstance(hop, Peer) else None
         return {
             "network": table.name,
@@ -167,13 +175,6 @@ class Views:
 
     def _own(self, table: Table) -> Vtep:
         return self._rooms.node.vteps[0]
-
-
-def _source(row: Row) -> str:
-    """A local row that the store has confirmed is claimed; one that was given to a port, and is not, is static."""
-    if row.rev is not None:
-        return "claimed"
-    return "static" if row.given else row.source
 
 
 def _node_of(hop: object) -> str | None:

@@ -1,8 +1,8 @@
 """What changes without anybody being told: the state of the store and of the ports, looked at again and again.
 
 The store's state changes inside the store, a port's inside the data plane (its TAP was set down). Both are looked at
-four times a second, and a difference from the last look is told as an event. A port that comes or goes is told by
-``ports``, which knows why.
+four times a second, and a difference from what was told last is told as an event. A port that comes or goes is told by
+``ports``, which knows why; a new one counts as down until its link is found to be up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ class StateWatch:
         self._ports = ports
         self._tell = tell
         self._seen_store: tuple[str, str | None] | None = None
-        self._seen_ports: dict[str, str] = {}
 
     def look(self) -> None:
         """Tell what is different from last time."""
@@ -34,9 +33,9 @@ class StateWatch:
             self._tell(f"store.{status.state}", url=status.url, reason=status.reason)
 
     def _look_at_ports(self) -> None:
-        states: dict[str, str] = {e.record.id: e.port.state for e in self._ports.entries.values() if e.port is not None}
-        for port_id, state in states.items():
-            if self._seen_ports.get(port_id, state) != state:
-                network = self._ports.entries[port_id].record.network
-                self._tell(f"port.{state}", port=port_id, network=network)
-        self._seen_ports = states
+        for entry in self._ports.entries.values():
+            state = entry.port.state if entry.port is not None else "gone"
+            if state not in ("gone", entry.told):
+                entry.told = state
+                record = entry.record
+                self._tell(f"port.{state}", port=record.id, network=record.network, mac=record.mac)

@@ -113,7 +113,7 @@ class Decap:
         verdict = (
             stages.remote_source(table, peer, src)
             or stages.vlan_in(table, tags)
-            or (0 if self._restorable(table, flows, buf, start, length) else stages.size(table, length, tags))
+            or (0 if self._restorable(table, flows, buf, start, length) else stages.size_in(table, length, tags))
             or stages.group_destination(dst)
         )
         if verdict:

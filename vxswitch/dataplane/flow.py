@@ -81,7 +81,7 @@ class Flow:
         self.hop: Hop = dst.hop if fan is None else fan
         self.path = path
         self.tos = tos  # outer
-        self.longest = table.mtu + ethernet.HEADER_LEN
+        self.longest = (table.mtu if self.src_hop.local else table.mtu_in) + ethernet.HEADER_LEN
 
         self.last = 0  # length of the last small frame, vnet header included
         self.door_until = 0.0  # monotonic; until then its frames follow a super-frame that the kernel cuts

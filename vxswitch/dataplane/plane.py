@@ -16,6 +16,7 @@ from vxswitch.dataplane.decap import Decap
 from vxswitch.dataplane.encap import Encap
 from vxswitch.dataplane.flow import FlowCache
 from vxswitch.dataplane.kernel_cut import Door
+from vxswitch.dataplane.links import Links
 from vxswitch.dataplane.port import OFFLOAD_BITS, Port, TapPort, copies_of
 from vxswitch.dataplane.probing import OnAnswer, Probes
 from vxswitch.dataplane.sockets import UnderlayOptions
@@ -55,6 +56,7 @@ class Plane:
         self.clock = clock
         self.stats = Stats()
         self.ports: dict[str, TapPort] = {}
+        self._links = Links()
         self.underlay = Underlay(options, open_receiver, leads=leads)
         self.encap = Encap(self.underlay, self.stats, copy_dscp=options.copy_dscp)
         self.encap.asking.wake = lambda: call_later(TICK, self._guarded(self._look_again))
@@ -125,6 +127,7 @@ class Plane:
         """
         table = self.fdb.tables[spec.vni]
         port = TapPort(spec, table, FlowCache(), self.clock(), fd)
+        self._links.add(port)
         self.ports[spec.id] = port
         table.add_port(port)
         if reads:
@@ -147,8 +150,7 @@ class Plane:
         if tap is None:
             return
         if tap.fd >= 0:
-            self._remove_reader(tap.fd)
-            tap.close()
+            self._let_go(tap)
         tap.counts.by_reason[Drop.PORT_GONE] += self.encap.asking.forget(tap)
         tap.table.remove_port(tap)
         self.retired.add(tap.counts)
@@ -207,10 +209,11 @@ class Plane:
     # -- what it did -------------------------------------------------------------------------------------------------
 
     def poll(self, now: float) -> None:
-        """Cold housekeeping, a few times a second: what only the kernel counts. ``now``: monotonic seconds."""
+        """Cold housekeeping, a few times a second: what only the kernel counts, and which links are up."""
         self.underlay.poll()
+        self._links.look(self.ports.values())
         for port in [p for p in self.ports.values() if p.state == "gone"]:
-            self._gone(port)  # a write found it first
+            self._gone(port)
 
     def drops(self) -> dict[str, int]:
         """Frames lost since start, by reason, every reason present."""
@@ -291,10 +294,14 @@ class Plane:
         tap = self.ports.get(port.id)
         if tap is None or tap.fd < 0:
             return
-        self._remove_reader(tap.fd)
-        tap.close()
+        self._let_go(tap)
         tap.state = "gone"
         self._on_port_gone(tap)
+
+    def _let_go(self, tap: TapPort) -> None:
+        self._remove_reader(tap.fd)
+        self._links.remove(tap)
+        tap.close()
 
     def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
         def call() -> None:

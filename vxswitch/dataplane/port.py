@@ -2,7 +2,8 @@
 
 ``read`` takes one frame or super-frame, ``write`` gives one back; both speak ``[virtio_net_hdr 10][frame]``, as the
 kernel does on a TAP with IFF_VNET_HDR. Neither raises: a TAP whose device is gone says so by its return value, once,
-and ``state`` keeps it. Tests and tracers put another class with the same two methods in its place.
+and ``state`` keeps it; whether its link is up is ``links``' matter. Tests and tracers put another class with the same
+two methods in its place.
 """
 
 from __future__ import annotations
@@ -110,9 +111,9 @@ class TapPort(Port):
             os.write(self.fd, view)
         except OSError as error:
             verdict = meanings.of_tap_write(error)
-            self.state = "gone" if verdict is Drop.PORT_GONE else "down" if verdict is Drop.PORT_DOWN else self.state
+            if verdict is Drop.PORT_GONE:
+                self.state = "gone"
             return verdict
-        self.state = "up"
         return ALIVE
 
     def close(self) -> None:

@@ -81,6 +81,13 @@ def size(table: Table, length: int, tags: int = 0) -> int:
     return ALIVE
 
 
+def size_in(table: Table, length: int, tags: int = 0) -> int:
+    """Likewise, of a frame that a VTEP sent: the longest that this network has had, see ``Table.resize``."""
+    if length > table.mtu_in + ethernet.HEADER_LEN + tags * ethernet.TAG_LEN:
+        return Drop.OVERSIZE
+    return ALIVE
+
+
 def unknown_unicast(table: Table) -> int:
     """Nobody is known to have the destination: flood it (alive), or drop it by the network's policy."""
     return Drop.UNKNOWN_UNICAST if table.unknown == "drop" else ALIVE

@@ -60,7 +60,7 @@ def trace_in(table: Table, src: bytes, dst: bytes, frame: bytes) -> list[Stage]:
         _tell(told, "sender", ALIVE, f"VTEP {peer.vtep}")
         and _tell(told, "source", stages.remote_source(table, peer, src), format_mac(src))
         and _tell(told, "vlan", stages.vlan_in(table, tags), f"{tags} tags, policy {table.vlan}")
-        and _tell(told, "size", stages.size(table, len(frame), tags), f"MTU {table.mtu}")
+        and _tell(told, "size", stages.size_in(table, len(frame), tags), f"MTU {table.mtu_in}")
         and _tell(told, "group", stages.group_destination(dst), format_mac(dst))
     )
     if alive:
@@ -73,7 +73,7 @@ def _lookup_in(told: list[Stage], table: Table, frame: bytes) -> None:
     row = None if dst[0] & 1 else table.lookup(dst)
     if row is not None and row.hop is not None:
         where = _hop_name(row.hop)
-        if _tell(told, "lookup", stages.unicast_from_vtep(row), f"{row.source} row: {where}"):
+        if _tell(told, "lookup", stages.unicast_from_vtep(row), f"{row.basis} row: {where}"):
             _tell(told, "deliver", ALIVE, f"to {where}")
         return
     if not dst[0] & 1 and not _tell(told, "unknown", stages.unknown_unicast(table), f"policy {table.unknown}"):
@@ -130,7 +130,7 @@ def _lookup(told: list[Stage], underlay: Underlay, table: Table, port: Port, fra
         _flood(told, underlay, table, port, frame, what)
         return
     where = _hop_name(row.hop)
-    if not _tell(told, "lookup", stages.unicast_from_port(row, port), f"{row.source} row: {where}"):
+    if not _tell(told, "lookup", stages.unicast_from_port(row, port), f"{row.basis} row: {where}"):
         return
     if isinstance(row.hop, Peer):
         _encap(told, underlay, row.hop, frame)

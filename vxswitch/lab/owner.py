@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vxswitch.errors import VxswitchError
+from vxswitch.errors import UsageError, VxswitchError
 
 RUN_DIR = Path("/run/vxswitch-lab")
 NETNS_DIR = Path("/run/netns")
@@ -74,7 +74,7 @@ def claim(name: str | None) -> Owner:
         raise LabError("a lab needs root: it makes network namespaces; run it as root (sudo)")
     identity = name or f"{os.getpid():x}{secrets.token_hex(2)}"
     if not _ID.fullmatch(identity):
-        raise LabError(f"lab name {identity!r}: 1 to 16 lower-case letters and digits are allowed")
+        raise UsageError(f"lab name {identity!r}: 1 to 16 lower-case letters and digits are allowed")
     pid = os.getpid()
     owner = Owner(identity, pid, process_start(pid), time.time())
     RUN_DIR.mkdir(mode=0o700, exist_ok=True)

@@ -19,6 +19,7 @@ from vxswitch.control.addresses import Addresses
 from vxswitch.control.announcer import Announcer
 from vxswitch.control.attaching import Attaching
 from vxswitch.control.convergence import Convergence
+from vxswitch.control.devices import Devices
 from vxswitch.control.events import Events
 from vxswitch.control.groups import Groups
 from vxswitch.control.joining import Joining
@@ -42,6 +43,7 @@ from vxswitch.store.open import open_store
 from vxswitch.store.redis_connect import TlsSettings
 from vxswitch.store.rules import Rules
 from vxswitch.switch.door import OwnVteps
+from vxswitch.switch.following import find
 from vxswitch.switch.kernel import KernelTaps
 from vxswitch.wire.probe import Identity, node_of
 from vxswitch.workers.crew import Crew
@@ -138,7 +140,7 @@ def make_store(config: Config) -> Store:
 def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: Store) -> Built:
     """Everything that control consists of."""
     node = NodeRecord(config.node.name, state.uid, state.epoch, own.vteps, __version__)
-    fdb, events = plane.fdb, Events(wall)
+    fdb, events, devices = plane.fdb, Events(wall), Devices(own.vteps, own.devices, find)
     convergence = Convergence(wall, lambda: store.status().offset)
     peers = Peers(fdb, uid=state.uid, own=own.vteps, grace=config.timers.grace, clock=clock, tell=events.tell)
     announcer = Announcer(fdb, store, clock=clock)
@@ -152,7 +154,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
         state,
         defaults=config.networks,
         max_macs=config.fdb.max_macs,
-        auto_mtu=lambda: own.mtu,
+        auto_mtu=lambda: devices.mtu,
         stats=plane.stats,
     )
     joining = Joining(networks, store, peers)
@@ -162,7 +164,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
         plane,
         interval=config.timers.probe,
         grace=config.timers.grace,
-        mtu=own.mtu_by_family,
+        mtu=devices.mtu_by_family,
         clock=clock,
         rng=random.SystemRandom(),
         on_change=reconciler.look_again,
@@ -187,6 +189,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
         reconciler=reconciler,
         groups=groups,
         vteps=VtepWatch(plane, own.vteps),
+        devices=devices,
         events=events,
         convergence=convergence,
         clock=clock,

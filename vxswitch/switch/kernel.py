@@ -12,6 +12,8 @@ from vxswitch.attach import link, netns, tap
 from vxswitch.control.doors import Opened, Place
 from vxswitch.errors import ConflictError, NotFoundError, VxswitchError
 
+_IPV6_MIN_MTU = 1280  # RFC 8200 section 5; net/ipv6/addrconf.c, addrconf_notify
+
 
 class KernelTaps:
     """``control.doors.Taps`` on this host's kernel."""
@@ -33,8 +35,16 @@ class KernelTaps:
             raise
         return Opened(fd, offloads, made)
 
-    def set_host_mtu(self, network: str, mtu: int) -> None:
-        link.set_mtu(tap.host_name(network), mtu)
+    def follow_mtu(self, place: Place | None, ifname: str, was: int | None, mtu: int) -> None:
+        where = _netns(place) if place is not None else None
+        found = link.link_info(ifname, where)
+        if found is None or not found.is_tap:
+            raise NotFoundError(f"there is no TAP {ifname} {f'in {place.path} ' if place is not None else ''}any more")
+        if found.mtu == mtu or (found.mtu < mtu and found.mtu != was):
+            return
+        if mtu < _IPV6_MIN_MTU <= found.mtu:
+            raise VxswitchError(f"below {_IPV6_MIN_MTU} the kernel takes the IPv6 addresses off {ifname}, for ever")
+        link.set_mtu(ifname, mtu, where)
 
     def accept(self, fd: int, name: str | None) -> Opened:
         tap.verify_passed(fd, name)
@@ -76,8 +86,12 @@ def _make_or_take_over(name: str) -> tuple[int, bool]:
         return tap.create(name), True
     except ConflictError:
         found = link.link_info(name)
-        if found is None or not found.orphan:
+        if found is None:
             raise
+        if not found.is_tap:
+            raise ConflictError(f"cannot make TAP {name}: an interface of that name exists and is no TAP") from None
+        if not found.orphan:
+            raise ConflictError(f"cannot make TAP {name}: it is in use, by another switch in that network?") from None
     return tap.reattach(name), False
 
 

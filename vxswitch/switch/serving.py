@@ -40,6 +40,7 @@ from vxswitch.store.base import Store
 from vxswitch.switch.compose import Built, build, clock, make_plane, make_store, new_identity, start_crew
 from vxswitch.switch.cutting import CHECK_EVERY, Cutting
 from vxswitch.switch.door import own_vteps
+from vxswitch.switch.following import follow
 from vxswitch.switch.freezing import Freezer
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class Switch:
             await self._up.wait()
             return await built.attaching.handle(message, fds)
 
-        server = AttachServer(str(node.attach_socket), attach)
+        server = AttachServer(str(node.attach_socket), attach, built.attaching.abandoned)
         self._listening.push_async_callback(server.close)
         await server.start()
         give_to_group(node.attach_socket, node.socket_group)
@@ -172,6 +173,7 @@ class Switch:
             await tables.restore()
         await rooms.ports.started()
         self.tasks.start("networks", rooms.networks.run)
+        self.tasks.start("underlay", partial(follow, rooms))
         self.tasks.every(rooms.prober.pause, "probes", rooms.prober.tick)
         if rooms.networks.recorded:
             self.tasks.start("tables", self._save_tables)

@@ -7,14 +7,11 @@ shows or adds up counts knows nothing of workers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast
 
-from vxswitch.counters import N_REASONS, Counts, Drop, Stats
+from vxswitch.counters import N_REASONS, Counts, Stats
 from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.port import TapPort
 from vxswitch.workers.messages import Counted, PortCounts, Sparse
-
-_WRITE_FAILED = (Drop.PORT_BUSY, Drop.PORT_DOWN, Drop.PORT_GONE)
 
 
 def take(plane: Plane, ports: Mapping[int, TapPort]) -> Counted | None:
@@ -62,9 +59,7 @@ def _take_port(number: int, port: TapPort) -> PortCounts | None:
     drops = _take_drops(port.counts)
     if not (drops or port.rx_frames or port.tx_frames):
         return None
-    wrote = port.tx_frames or any(reason in drops for reason in _WRITE_FAILED)
-    state = port.state if wrote else None
-    taken = PortCounts(number, port.rx_frames, port.rx_bytes, port.tx_frames, port.tx_bytes, state, drops)
+    taken = PortCounts(number, port.rx_frames, port.rx_bytes, port.tx_frames, port.tx_bytes, drops)
     port.rx_frames = port.rx_bytes = port.tx_frames = port.tx_bytes = 0
     return taken
 
@@ -97,8 +92,6 @@ def _add_port(port: TapPort, told: PortCounts) -> None:
     port.tx_frames += told.tx_frames
     port.tx_bytes += told.tx_bytes
     _add_drops(port.counts, told.drops)
-    if told.state is not None and port.state != "gone":
-        port.state = cast(Literal["up", "down", "gone"], told.state)
 
 
 def _add_drops(counts: Counts, drops: Sparse) -> None:

@@ -211,14 +211,13 @@ class PortGone(_Message, frozen=True):
 
 
 class PortCounts(_Part, frozen=True):
-    """What was counted at one port. ``state``: as its last write found it, None if there was none."""
+    """What was counted at one port."""
 
     number: int
     rx_frames: int
     rx_bytes: int
     tx_frames: int
     tx_bytes: int
-    state: str | None
     drops: Sparse
 
 

@@ -79,7 +79,8 @@ class Replica:
             table = ReplicaTable(state.name, state.vni, mtu=state.mtu)
             table.ask, table.tell = self._ask, self._hear
             self._fdb.add(table)
-        table.mtu, table.learning, table.unknown = state.mtu, state.learning, state.unknown
+        table.resize(state.mtu)
+        table.learning, table.unknown = state.learning, state.unknown
         table.antispoof, table.vlan, table.suppress = state.antispoof, state.vlan, state.suppress
         senders: dict[str, Peer] = {}
         for told in state.senders:
