@@ -203,6 +203,38 @@ def test_a_node_that_has_another_name_now_takes_its_address_along_at_once() -> N
 # -- liveness --------------------------------------------------------------------------------------------------------
 
 
+def test_the_dead_name_of_a_node_never_takes_its_address_back() -> None:
+    """In whatever order a snapshot has the two names, and when the old one is found to be dead."""
+    house = House()
+    house.join("b2", "192.0.2.2", uid="uid-b", epoch=2)
+    house.join("b", "192.0.2.2", uid="uid-b", epoch=1)
+    assert house.peers.peer(VNI, "b2") is not None and house.peers.peer(VNI, "b") is None
+    house.leases("b2")
+    assert house.states() == {"b2": "live", "b": "suspended"} and house.flood() == ["192.0.2.2:4789"]
+    assert house.peers.peer(VNI, "b2") is not None
+
+
+def test_a_node_that_is_suspended_keeps_its_address_from_the_dead() -> None:
+    house = House()
+    house.join("c", "192.0.2.3")
+    house.join("b", "192.0.2.2")
+    house.leases("c")  # b is dead
+    house.join("c", "192.0.2.2", epoch=2)
+    house.leases("c")
+    house.leases()
+    assert house.states() == {"b": "suspended", "c": "suspended"}
+    assert house.peers.peer(VNI, "c") is not None and house.peers.peer(VNI, "b") is None
+
+
+def test_who_gets_the_address_by_living_again_has_its_rows_placed() -> None:
+    house = House()
+    house.join("b", "192.0.2.2")
+    house.join("c", "192.0.2.2")
+    house.leases("b")
+    assert house.leases("c") == ([], ["c"])
+    assert house.peers.peer(VNI, "c") is not None and house.flood() == ["192.0.2.2:4789"]
+
+
 def test_a_lapsed_lease_suspends_and_a_new_one_takes_back() -> None:
     house = House()
     house.join("b", "192.0.2.2")

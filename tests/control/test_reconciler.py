@@ -270,6 +270,16 @@ def test_events_that_an_answer_has_overtaken_change_nothing() -> None:
     assert house.hop() is None
 
 
+def test_an_answer_in_a_new_history_does_not_make_its_events_look_old() -> None:
+    """FLUSHALL: what is kept has revs of before. One answer later all other claims began to look overtaken."""
+    house = House()
+    house.hear(snapshot(20, claim(B, 18), claim(B, 6, OTHER), reason="start"))
+    house.hear(snapshot(0, claim(B, 18), claim(B, 6, OTHER), reason="gen"))
+    house.reconciler.put_back(claim(B, 7))
+    house.hear(Claimed(claim(C, 4, OTHER)), Claimed(claim(B, 7)))
+    assert (house.hop(), house.hop(OTHER)) == ("b", "c")
+
+
 def test_a_withdrawal_of_a_mac_that_is_here_has_it_claimed_again() -> None:
     house = House()
     house.local(rev=10)

@@ -13,13 +13,15 @@ import sys
 import time
 from collections.abc import Callable
 
+from tests.sim.defects import DEFECTS, measure
 from tests.sim.run import failures, minimised, report, run
 from tests.sim.telling import tell
 from tests.sim.world import World
 
 CHUNK = 50  # seeds that a process takes at once
+PROGRESS = 10.0  # seconds between two lines that say how far it is
 TASKS = 10  # chunks until a process is replaced: what a thousand dead worlds leave behind goes with it
-SHOWN = 5  # failures that are shown in full
+SHOWN = 5  # failures that are enough, and are shown in full
 
 
 def main() -> int:
@@ -31,6 +33,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="only this one, with the log")
     parser.add_argument("--only", help="with --seed: only the events of these numbers (0,3,...)")
     parser.add_argument("--log", action="store_true", help="with --seed: what the switches log")
+    parser.add_argument(
+        "--defects", type=int, metavar="N", help="let N seeds look for each defect that is known to them"
+    )
     args = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.execve(
@@ -40,6 +45,8 @@ def main() -> int:
         logging.disable()
     if args.seed is not None:
         return one(args.seed, args.only, tell if args.log else None)
+    if args.defects is not None:
+        return price(args.defects)
     return many(range(args.first, args.first + args.seeds), args.jobs)
 
 
@@ -52,21 +59,36 @@ def one(seed: int, only: str | None, watch: Callable[[World], None] | None) -> i
 
 
 def many(seeds: range, jobs: int) -> int:
-    """All of these seeds."""
-    began = time.monotonic()
+    """All of these seeds, or as many as it takes to have ``SHOWN`` failures to show."""
+    began = told = time.monotonic()
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     failed, runs, pings, demanded = [], 0, 0, 0
     with multiprocessing.get_context("forkserver").Pool(jobs, logging.disable, maxtasksperchild=TASKS) as pool:
         for some, n, sent, owed in pool.imap_unordered(failures, chunks):
             failed += some
             runs, pings, demanded = runs + n, pings + sent, demanded + owed
+            if len(failed) >= SHOWN:
+                break
+            if (now := time.monotonic()) - told > PROGRESS:
+                told = now
+                print(f"{runs} of {len(seeds)} seeds, {len(failed)} failed; {now - began:.0f} s", flush=True)
+        pool.terminate()
     failed.sort()
     for outcome in failed[:SHOWN]:
         print(report(minimised(outcome)))
-    print(f"failing seeds: {' '.join(str(outcome.seed) for outcome in failed)}" if failed else "all is well")
     seconds = time.monotonic() - began
     print(f"{runs} seeds, {len(failed)} failed; {pings} pings, {demanded} had to arrive; {seconds:.1f} s")
     return bool(failed)
+
+
+def price(seeds: int) -> int:
+    """What it costs to find each of the defects that are put in; exit code 1: some were not found."""
+    missed = 0
+    for name in DEFECTS:
+        found = measure(name, seeds)
+        missed += not found.noticed
+        print(f"{name:50} {found.noticed:5} of {found.runs} seeds, {found.price:8.2f} s of processor", flush=True)
+    return bool(missed)
 
 
 if __name__ == "__main__":

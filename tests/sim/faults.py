@@ -10,12 +10,12 @@ import random
 from typing import Any
 
 from tests.sim import calm
-from tests.sim.checks import UNDER_WAY
 from tests.sim.node import Container, Host
+from tests.sim.rules import RULES, UNDER_WAY
 from tests.sim.schedule import kind
-from tests.sim.world import RULES, World
+from tests.sim.world import World
 
-LONGEST = 4.5  # seconds that a fault lasts: longer than the grace period of RULES
+LONGEST = 3.2  # seconds that a fault lasts: longer than the grace period of RULES
 SOON = 0.15  # seconds until a container that was moved shows itself
 
 # -- dice ----------------------------------------------------------------------------------------------------------
@@ -121,6 +121,7 @@ async def pause(world: World, name: str, seconds: float) -> None:
 async def clock_jump(world: World, name: str, seconds: float) -> None:
     """The host's monotonic clock leaps, as on a machine that was resumed."""
     world.hosts[name].clock_offset += seconds * 10
+    world.calm.disturb(calm.clock(name))
 
 
 @kind(2, _host_and_time)
@@ -185,7 +186,7 @@ async def _replace(world: World, old: Host, new: Host, disk: Any, seconds: float
     for container in world.containers:
         if container.host == old.name:
             container.host = new.name
-            world.visited[container.vni, container.mac].add(new.name)
+            world.visited[container.vni, container.mac][new.name] = None
     world.start_host(new.name)
 
 
@@ -226,11 +227,12 @@ async def loss(world: World, seconds: float) -> None:
 
 
 def _not_told(world: World, since: float) -> None:
-    """What moved while the store did not hear of it, or just before, begins to move now."""
-    for container in world.containers:
-        here = calm.place(container.vni, container.mac)
-        if world.calm.since((here,)) >= since - UNDER_WAY:
-            world.calm.disturb(here)
+    """What happened while the store did not hear of it, or just before, begins to happen now, as others see it."""
+    things = [calm.place(container.vni, container.mac) for container in world.containers]
+    things += [calm.host(name) for name in world.hosts]
+    for thing in things:
+        if world.calm.last(thing) >= since - UNDER_WAY:
+            world.calm.disturb(thing)
 
 
 @kind(4, _a_time)
@@ -288,7 +290,7 @@ async def store_cut(world: World, name: str, seconds: float) -> None:
     """A host does not reach the store (a black hole, no reset)."""
     things: list[calm.Thing] = [calm.to_store(name)]
     if seconds > RULES.grace / 2:
-        things.append(("long_cut", name))
+        things.append(calm.long_cut(name))
     world.calm.begin(*things)
     world.server.cut[name] += 1
     await asyncio.sleep(seconds)

@@ -15,7 +15,8 @@ import heapq
 import inspect
 import random
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
+from itertools import count
 from typing import Any
 
 IDLE_LIMIT = 20_000  # callbacks at one instant: beyond that somebody spins
@@ -28,7 +29,7 @@ class Owner:
         self.name = name
         self.paused = False
         self.dead = False
-        self.parked: list[asyncio.Handle] = []
+        self.parked: list[Due] = []
 
 
 OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
@@ -36,6 +37,25 @@ OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
 
 class Livelock(RuntimeError):
     """Callbacks follow each other and time does not pass."""
+
+
+class Due:
+    """What asyncio's Handle and TimerHandle are to it: something to run, which may be cancelled."""
+
+    __slots__ = ("args", "call", "cancelled", "context", "when")
+
+    def __init__(
+        self, call: Callable[..., object], args: tuple[object, ...], context: Context | None, when: float
+    ) -> None:
+        self.call = call
+        self.args = args
+        self.context = copy_context() if context is None else context
+        self.when = when
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """It will not run; a timer stays in the heap until its time."""
+        self.cancelled = True
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -48,7 +68,9 @@ class SimLoop(asyncio.BaseEventLoop):
         self.errors: list[str] = []
         self.set_exception_handler(lambda _, context: self.errors.append(_told(context)))
         self._kept: list[asyncio.Task[Any]] = []
-        self._at_once = 0
+        self._soon: list[Due] = []
+        self._timers: list[tuple[float, int, Due]] = []  # a heap; the number keeps it from comparing what is due
+        self._numbers = count()
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -61,8 +83,23 @@ class SimLoop(asyncio.BaseEventLoop):
     def resume(self, owner: Owner) -> None:
         """SIGCONT: what became due meanwhile is due now."""
         owner.paused = False
-        self._ready.extend(owner.parked)
+        self._soon.extend(owner.parked)
         owner.parked.clear()
+
+    # -- scheduling ------------------------------------------------------------------------------------------------
+
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        due = Due(callback, args, context, self.now)
+        self._soon.append(due)
+        return due
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        due = Due(callback, args, context, when)
+        heapq.heappush(self._timers, (when, next(self._numbers), due))
+        return due
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         """No threads: a callback does it, later at the same instant."""
@@ -86,8 +123,8 @@ class SimLoop(asyncio.BaseEventLoop):
             work: Any = task.get_coro()
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
                 work.close()
-        self._ready.clear()
-        self._scheduled.clear()
+        self._soon.clear()
+        self._timers.clear()
         self._kept.clear()
         self.close()
 
@@ -105,35 +142,46 @@ class SimLoop(asyncio.BaseEventLoop):
         """Not closed by the loop: that would come at a moment that the seed does not decide."""
 
     def _run_once(self) -> None:
-        timers, ready = self._scheduled, self._ready
-        while timers and timers[0]._cancelled:
-            heapq.heappop(timers)._scheduled = False
-        if not ready:
-            if not timers:
-                raise RuntimeError("nothing is left to happen")
-            self.now, self._at_once = max(self.now, timers[0]._when), 0
-        while timers and timers[0]._when <= self.now:
-            due = heapq.heappop(timers)
-            due._scheduled = False
-            ready.append(due)
-        batch = list(ready)
-        ready.clear()
-        if len(batch) > 1:
-            self.random.shuffle(batch)
-        self._at_once += len(batch)
-        if self._at_once > IDLE_LIMIT:
-            raise Livelock(f"time stands still at {self.now}: {batch[:3]}")
-        for handle in batch:
-            self._run_handle(handle)
+        """Run until somebody says stop, not only once: asyncio asks nothing in between."""
+        at_once = 0
+        while not self._stopping:
+            if not self._soon:
+                self._pass_time()
+                at_once = 0
+            batch, self._soon = self._soon, []
+            if len(batch) > 1:
+                self.random.shuffle(batch)
+            at_once += len(batch)
+            if at_once > IDLE_LIMIT:
+                raise Livelock(f"time stands still at {self.now}: {[due.call for due in batch[:3]]}")
+            for due in batch:
+                if not due.cancelled:
+                    self._run(due)
 
-    def _run_handle(self, handle: asyncio.Handle) -> None:
-        if handle._cancelled:
+    def _pass_time(self) -> None:
+        """Nothing is ready: go to the next time at which something is."""
+        timers = self._timers
+        while timers and timers[0][2].cancelled:
+            heapq.heappop(timers)
+        if not timers:
+            raise RuntimeError("nothing is left to happen")
+        self.now = max(self.now, timers[0][0])
+        while timers and timers[0][0] <= self.now:
+            self._soon.append(heapq.heappop(timers)[2])
+
+    def _run(self, due: Due) -> None:
+        context = due.context
+        owner = context.get(OWNER)
+        if owner is not None and (owner.paused or owner.dead):
+            if not owner.dead:
+                owner.parked.append(due)
             return
-        owner = handle._context.get(OWNER)
-        if owner is None or not (owner.paused or owner.dead):
-            handle._run()
-        elif not owner.dead:
-            owner.parked.append(handle)
+        try:
+            context.run(due.call, *due.args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.call_exception_handler({"message": f"callback {due.call}", "exception": error})
 
     def _process_events(self, event_list: Any) -> None:
         """There are none."""

@@ -12,11 +12,13 @@ import copy
 import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from tests.dataplane.fabric import Host as Switch
 from tests.sim.loop import OWNER, Owner, SimLoop
+from tests.sim.rules import COME_BACK, RETRY, RULES, SETTLE_RETRY
 from tests.sim.store import SimStore
-from tests.sim.underlay import SimPort
+from tests.sim.underlay import SimPort, Underlay
 from vxswitch import config
 from vxswitch.control.addresses import Addresses
 from vxswitch.control.announcer import Announcer
@@ -28,16 +30,17 @@ from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
 from vxswitch.control.reconciler import Reconciler
-from vxswitch.control.settings import from_plain
-from vxswitch.dataplane.sockets import UnderlayOptions
+from vxswitch.dataplane import decap, encap, underlay
+from vxswitch.dataplane.sockets import UdpLosses, UnderlayOptions
 from vxswitch.errors import NotFoundError, VxswitchError
 from vxswitch.fdb import LocalPort
 from vxswitch.model import NodeRecord, PortSpec, Vtep
+from vxswitch.offload.coalesce import Joiner
+from vxswitch.offload.segment import Cutter
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-HOUSEKEEPING = 0.25  # seconds, as in switch.serving
 PATIENCE = 1.0
 FIRST_FD = 1 << 20  # not a descriptor of anything
 
@@ -125,15 +128,14 @@ class SimPlane:
     def add_port(self, spec: PortSpec, fd: int) -> LocalPort:
         container = self._world.containers[fd - FIRST_FD]
         table = self.fdb.tables[spec.vni]
-        here = container.place
+        here = container.placed
 
-        def out(frame: bytes) -> bool:
-            if container.place != here:
-                return False
-            self._world.delivered(container, spec.vni, frame)
-            return True
+        def is_there() -> bool:
+            return container.placed == here
 
-        port = SimPort(spec, table, self._clock(), out)
+        port = SimPort(
+            spec, table, self._clock(), is_there, lambda frame: self._world.delivered(container, spec.vni, frame)
+        )
         self.ports[container.name] = port
         table.add_port(port)
         return port
@@ -185,7 +187,7 @@ class Process:
         self.context = contextvars.copy_context()
         self.context.run(OWNER.set, self.owner)
         host.disk.epoch += 1
-        self.switch = Switch(world.underlay, [Vtep(host.address)], UnderlayOptions(send_sockets=2))
+        self.switch = _make_switch(world.underlay, host.address)
         self.tasks = Supervisor()
         self.joined = False
         self.context.run(self._build, seed)
@@ -201,8 +203,8 @@ class Process:
         self.record = NodeRecord(host.name, disk.uid, disk.epoch, vteps, "sim")
         self.store = SimStore(self.world.server, host.name, clock, seed)
         self.plane = SimPlane(self.switch, self.world, clock)
-        self.peers = Peers(fdb, uid=disk.uid, own=vteps, grace=self.world.rules.grace, clock=clock)
-        self.announcer = Announcer(fdb, self.store, clock=clock)
+        self.peers = Peers(fdb, uid=disk.uid, own=vteps, grace=RULES.grace, clock=clock)
+        self.announcer = Announcer(fdb, self.store, clock=clock, retry=RETRY, come_back=COME_BACK)
         self.reconciler = Reconciler(fdb, self.peers, self.announcer, uid=disk.uid, epoch=disk.epoch, clock=clock)
         self.networks = Networks(
             fdb,
@@ -215,6 +217,7 @@ class Process:
             max_macs=16384,
             auto_mtu=lambda: 1450,
             stats=self.plane.stats,
+            retry=SETTLE_RETRY,
         )
         joining = Joining(self.networks, self.store, self.peers)
         addresses = Addresses(self.store, host.name)
@@ -253,20 +256,20 @@ class Process:
         self.tasks.start("store events", self._follow)
         self.tasks.start("claims", self.announcer.run)
         self.ports.load()
-        wanted = [from_plain(plain, "sim", _DEFAULTS) for plain in self.world.networks]
-        await self.networks.start(wanted, (), PATIENCE)
+        await self.networks.start(self.world.settings, (), PATIENCE)
         await self.ports.started()
         self.tasks.start("networks", self.networks.run)
-        self.tasks.every(lambda: HOUSEKEEPING, "housekeeping", self._housekeeping)
         self.joined = True
 
     async def _follow(self) -> None:
         async for event in self.store.events():
             self.reconciler.apply(event)
 
-    def _housekeeping(self) -> None:
+    def housekeeping(self) -> None:
+        """What serving, state.keep_epoch and others do now and then."""
         self.plane.poll(self.clock())
         self.ports.watch()
+        self.host.disk.epoch = max(self.host.disk.epoch, self.store.node.epoch)
 
     async def stop(self) -> None:
         """SIGTERM, as switch.serving ends."""
@@ -310,4 +313,27 @@ class Process:
             pass
 
 
-_DEFAULTS = {"learning": "control", "unknown": "drop", "antispoof": "off", "vlan": "strip"}
+# Megabytes that pings never touch, so all simulated hosts have the same; and the kernel's counts are not ours.
+_CUTTER, _JOINER, _LOSSES = Cutter(), Joiner(), UdpLosses(0, 0)
+
+
+def _cutter() -> Cutter:
+    return _CUTTER
+
+
+def _joiner() -> Joiner:
+    return _JOINER
+
+
+def _losses() -> UdpLosses:
+    return _LOSSES
+
+
+def _make_switch(fabric: Underlay, address: str) -> Switch:
+    """The real ways in and out, without what makes them expensive to make."""
+    with (
+        mock.patch.object(encap, "Cutter", _cutter),
+        mock.patch.object(decap, "Joiner", _joiner),
+        mock.patch.object(underlay, "udp_losses", _losses),
+    ):
+        return Switch(fabric, [Vtep(address)], UnderlayOptions(send_sockets=2))

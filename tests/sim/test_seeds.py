@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from tests.sim import test_threads as stories
+from tests.sim.defects import put_in
 from tests.sim.run import minimised, report, run
-from vxswitch.control.networks import Networks
-from vxswitch.control.peers import Peers
-from vxswitch.control.reconciler import Reconciler
-from vxswitch.store.lease import OwnLease
 
-SEEDS = 200
+SEEDS = 2000
 
 
 @pytest.mark.timeout(600)  # seconds on a loaded machine; a few on an idle one
@@ -34,38 +31,47 @@ def test_the_same_seed_is_the_same_run() -> None:
 # -- it finds what it is there to find: defects that it has found, put back -------------------------------------------
 
 
-def test_a_failing_seed_is_made_small_and_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def not_at_all(self: Networks) -> bool:
-        return True
-
-    monkeypatch.setattr(Networks, "catch_up", not_at_all)  # after FLUSHALL
-    failed = next(outcome for seed in range(100) if (outcome := run(seed)).wrong)
-    smallest = minimised(failed)
+def test_a_failing_seed_is_made_small_and_says_how_to_see_it_again() -> None:
+    with put_in("network records are not made again"):
+        failed = next(outcome for seed in range(100) if (outcome := run(seed)).wrong)
+        smallest = minimised(failed)
+        assert run(failed.seed, smallest.only).wrong == smallest.wrong
     told = report(smallest)
     assert {event.kind for event in smallest.events} <= {"flush", "failover"} and len(smallest.events) == 1
     assert "has no record" in told and f"python -m tests.sim --seed {failed.seed} --only" in told
-    assert run(failed.seed, smallest.only).wrong == smallest.wrong
 
 
 @pytest.mark.parametrize(
     ("defect", "story"),
     [
-        ((Peers, "_settle_refused", lambda self: []), stories.test_a_host_that_takes_anothers_place_is_reached),
+        ("an address that is free now stays refused", stories.test_a_host_that_takes_anothers_place_is_reached),
         (
-            (OwnLease, "may_give_up", lambda self, now: True),
+            "kept rows are given up while nobody could claim",
             stories.test_flannel_294_the_data_is_lost_and_then_the_store_is_away_longer_than_owners_need,
         ),
         (
-            (Reconciler, "fall_back", lambda self, vni, mac: None),
+            "another's claim does not count again",
             stories.test_a_double_that_came_and_went_unheard_leaves_the_owners_row,
         ),
         (
-            (OwnLease, "answered", lambda self, ahead=0: False),
+            "a late heartbeat fences its own node",
             stories.test_after_a_hang_of_the_store_nobody_is_fenced_by_its_own_late_heartbeat,
         ),
     ],
 )
-def test_a_defect_is_found(monkeypatch: pytest.MonkeyPatch, defect: tuple[Any, str, Any], story: Any) -> None:
-    monkeypatch.setattr(*defect)
-    with pytest.raises(AssertionError):
+def test_a_defect_is_found_by_its_story(
+    monkeypatch: pytest.MonkeyPatch, defect: str, story: Callable[[], None]
+) -> None:
+    monkeypatch.setattr(stories, "SEEDS", range(20))  # the first that notices ends it
+    with put_in(defect), pytest.raises(AssertionError):
         story()
+
+
+@pytest.mark.parametrize(
+    "defect",
+    ["leases are believed at once", "nothing is kept over a broken history", "waiting claims are not placed"],
+)
+def test_a_defect_is_found_by_chance(defect: str) -> None:
+    """One seed in five or six finds these; `python -m tests.sim --defects` has the others, and what it costs."""
+    with put_in(defect):
+        assert any(run(seed).wrong for seed in range(100))

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.sim import calm
-from tests.sim.checks import SETTLE
+from tests.sim.ending import Ending
 from tests.sim.faults import move
 from tests.sim.node import Container
+from tests.sim.rules import RULES, SETTLE
 from tests.sim.schedule import Event, happen
-from tests.sim.world import RULES, World
+from tests.sim.world import World
 from vxswitch.fdb import Peer
 
 SEEDS = range(3)
@@ -53,7 +54,7 @@ def stands(world: World, at: str, name: str) -> bool:
     """A switch would send to where the container is."""
     process, container = world.hosts[at].process, world.container(name)
     table = process.switch.fdb.tables.get(container.vni) if process is not None else None
-    return process is not None and table is not None and world.witness.is_right(process, table, container)
+    return process is not None and table is not None and world.witness.standing.is_right(process, table, container)
 
 
 async def until(world: World, true: Callable[[], bool], seconds: float) -> float:
@@ -140,7 +141,7 @@ def test_frr_21472_a_hundred_moves_leave_nothing_stuck() -> None:
         for n in range(100):
             await move(world, "c00", f"h{world.random.randint(1, 3)}", n % 2 == 0, n % 3 == 0)
         await asyncio.sleep(SETTLE)
-        world.witness.check_end()
+        await Ending(world).check()
 
     play(work)
 
@@ -174,7 +175,7 @@ def test_antrea_1600_a_switch_that_starts_without_its_store_forwards() -> None:
         await until(world, lambda: world.witness.reached > before, 0.1)
         world.server.go_on()
         await asyncio.sleep(SETTLE)
-        world.witness.check_end()
+        await Ending(world).check()
 
     play(work)
 
@@ -208,7 +209,7 @@ def test_after_a_hang_of_the_store_nobody_is_fenced_by_its_own_late_heartbeat() 
 
 
 def test_a_double_that_came_and_went_unheard_leaves_the_owners_row() -> None:
-    tell((0.5, "store_down", 0.7), (0.55, "double", "c00", "h3", 0.4))
+    tell((0.5, "store_down", 0.5), (0.51, "double", "c00", "h3", 0.25))
 
 
 # -- duplicates, leases, outages -------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def test_flannel_621_who_was_away_too_long_takes_nothing_back() -> None:
         await asyncio.sleep(SETTLE)
         row = world.server.hub.table(5000).truth.rows[world.container("c00").mac]
         assert (row.node, row.rev) == ("h2", rev)
-        world.witness.check_end()
+        await Ending(world).check()
 
     play(work)
 
@@ -246,7 +247,7 @@ def test_flannel_294_the_store_is_down_and_then_its_data_is_lost() -> None:
 
 
 def test_flannel_294_the_data_is_lost_and_then_the_store_is_away_longer_than_owners_need() -> None:
-    tell((0.5, "flush"), (0.6, "store_hang", RULES.come_back + 1.0), (6.0, "flush"), (6.1, "store_down", 3.0))
+    tell((0.5, "flush"), (0.6, "store_hang", RULES.come_back + 1.0), (6.0, "flush"), (6.1, "store_down", 2.5))
 
 
 def test_flannel_126_outside_the_history_window_nothing_is_removed() -> None:
@@ -263,7 +264,7 @@ def test_oracle_terraform_5_containers_that_start_in_an_outage_work_and_are_clai
         await asyncio.sleep(2.0)
         world.server.start()
         await asyncio.sleep(SETTLE)
-        world.witness.check_end()
+        await Ending(world).check()
 
     play(work)
 
@@ -282,6 +283,6 @@ def test_n2n_1062_an_unclean_exit_holds_nobody_up() -> None:
         epoch = peer.peers.remotes["h1"].record.epoch
         await until(world, lambda: peer.peers.remotes["h1"].record.epoch > epoch, 0.2)
         await asyncio.sleep(SETTLE)
-        world.witness.check_end()
+        await Ending(world).check()
 
     play(work)

@@ -8,17 +8,15 @@ what the underlay itself has lost of it is noted, and held against nobody.
 from __future__ import annotations
 
 import random
-import struct
 from collections.abc import Callable
 from typing import Any
 
 from tests.dataplane.fabric import CablePort, Datagram, Fabric
-from tests.dataplane.frames import IP4, ethernet, udp
+from tests.sim.frames import NUMBER
 from vxswitch.counters import ALIVE, Drop
 from vxswitch.fdb import Table
 from vxswitch.model import PortSpec
 
-NUMBER = struct.Struct("!Q")
 DELAY = 0.0005  # seconds, twice that at most
 LATE = 0.05  # seconds that a datagram is late at most while the network reorders
 VNET_LEN = 10  # bytes of virtio_net_hdr before each frame of a TAP
@@ -71,38 +69,18 @@ class Underlay(Fabric):
 
 
 class SimPort(CablePort):
-    """A port whose container takes what comes out: ``out(frame)`` is false when it is not there any more."""
+    """A port whose container takes what comes out: ``out(frame)``, as long as ``is_there()``."""
 
-    def __init__(self, spec: PortSpec, table: Table, now: float, out: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, spec: PortSpec, table: Table, now: float, is_there: Callable[[], bool], out: Callable[[bytes], None]
+    ) -> None:
         super().__init__(spec, table, now)
+        self.is_there = is_there
         self._out = out
 
     def write(self, view: memoryview) -> int:
-        if self._out(bytes(view[VNET_LEN:])):
+        if self.is_there():
+            self._out(bytes(view[VNET_LEN:]))
             return ALIVE
         self.state = "gone"
         return Drop.PORT_GONE
-
-
-def ping(source: bytes, target: bytes, number: int) -> bytes:
-    """A frame from one container to another."""
-    return _start(source, target) + NUMBER.pack(number)
-
-
-def number_of(frame: bytes) -> int:
-    """The number of a ping."""
-    return int(NUMBER.unpack(frame[-NUMBER.size :])[0])
-
-
-_starts: dict[tuple[bytes, bytes], bytes] = {}
-
-
-def _start(source: bytes, target: bytes) -> bytes:
-    """All of a ping but its number; the inner UDP checksum is left out (RFC 768: zero)."""
-    start = _starts.get((source, target))
-    if start is None:
-        ends = f"10.1.{source[4]}.{source[5]}", f"10.1.{target[4]}.{target[5]}"
-        packet = bytearray(udp(*ends, 7, 7, bytes(NUMBER.size)))
-        packet[26:28] = b"\0\0"
-        start = _starts[source, target] = ethernet(target, source, IP4, bytes(packet[: -NUMBER.size]))
-    return start

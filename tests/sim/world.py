@@ -17,27 +17,19 @@ from typing import Any
 from tests.sim import calm
 from tests.sim.calm import Calm
 from tests.sim.checks import Witness
+from tests.sim.frames import address_of, gratuitous, is_neighbours, number_of, ping, question
 from tests.sim.loop import SimLoop
 from tests.sim.node import Container, Host, Process
+from tests.sim.rules import BOOT, RULES, TICK
 from tests.sim.server import Server
-from tests.sim.underlay import Underlay, number_of, ping
-from vxswitch.store.rules import Rules
+from tests.sim.underlay import Underlay
+from vxswitch.control.settings import from_plain
 
-TICK = 0.1  # seconds between pings
-PAIRS = 2  # pings of each network in a tick
-BOOT = 2.0  # seconds until faults may begin
-
-# The proportions of the real timers, on a third of their time.
-RULES = Rules(
-    lease=1.0,
-    beat=0.3,
-    grace=3.0,
-    hold_down=0.3,
-    freeze=3.0,
-    connect_timeout=0.3,
-    command_timeout=0.3,
-    backoff_max=0.25,
-)
+PAIRS = 1  # pings of each network in a tick
+ASKS = 0.3  # of the ticks, in each network, one container asks for the MAC of another
+_NETWORKS: Any = [{"name": f"net{n}", "vni": 5000 + n, "unknown": ("drop", "flood")[n % 2]} for n in range(2)]
+_DEFAULTS = {"learning": "control", "antispoof": "off", "vlan": "strip"}
+_SETTINGS = [from_plain(plain, "sim", _DEFAULTS) for plain in _NETWORKS]
 
 
 class World:
@@ -46,7 +38,6 @@ class World:
     def __init__(self, seed: int, shape: tuple[int, int, int, int] | None = None) -> None:
         self.seed = seed
         self.random = random.Random(seed)
-        self.rules = RULES
         self.loop = SimLoop(random.Random(self.random.random()))
         self.calm = Calm(self.loop.time)
         self.server = Server(self.loop, RULES, random.Random(self.random.random()))
@@ -59,13 +50,18 @@ class World:
         self._attaching: set[str] = set()
         dice = self.random
         hosts, nets, per_net, guests = shape or (dice.choice((3, 3, 4)), dice.choice((1, 2)), 3, dice.choice((0, 1)))
-        self.networks = [{"name": f"net{n}", "vni": 5000 + n, "unknown": ("drop", "flood")[n % 2]} for n in range(nets)]
+        self.networks = list(_NETWORKS[:nets])
+        self.settings = list(_SETTINGS[:nets])
         for n in range(1, hosts + 1):
             self._add_host(n)
         for network in self.networks:
             self._add_containers(int(str(network["vni"])), per_net, guests)
             guests = 0
-        self.visited: dict[tuple[int, bytes], set[str]] = {}
+        self._guests = [container for container in self.containers if container.guest]
+        self._trunks = [container for container in self.containers if container.name.startswith("trunk-")]
+        self.by_name = {container.name: container for container in self.containers}
+        self.by_mac = {(c.vni, c.mac): c for c in self.containers if not c.name.endswith("x")}
+        self.visited: dict[tuple[int, bytes], dict[str, None]] = {}
         self.witness = Witness(self)
 
     def _add_host(self, n: int) -> None:
@@ -94,13 +90,13 @@ class World:
 
     def container(self, name: str) -> Container:
         """One container."""
-        return next(c for c in self.containers if c.name == name)
+        return self.by_name[name]
 
     def door_of(self, container: Container) -> Container:
         """The container whose port its frames use."""
         if not container.guest:
             return container
-        return next(c for c in self.containers if c.name.startswith("trunk-") and c.host == container.host)
+        return next(c for c in self._trunks if c.host == container.host)
 
     def put(self, container: Container, host: str | None) -> None:
         """A container appears on a host (or vanishes): in a new namespace, whatever was before."""
@@ -109,8 +105,9 @@ class World:
             host = self.renamed[host]
         container.host = host
         container.placed += 1
+        self.witness.standing.moved(self.by_mac[container.vni, container.mac])
         if host is not None:
-            self.visited.setdefault((container.vni, container.mac), set()).add(host)
+            self.visited.setdefault((container.vni, container.mac), {})[host] = None
 
     # -- processes -------------------------------------------------------------------------------------------------
 
@@ -120,6 +117,8 @@ class World:
         assert host.process is None
         self.calm.disturb(calm.host(name))
         host.process = Process(self, host, self.loop, random.Random(self.random.random()))
+        self.witness.standing.watch(host.process)
+        self.witness.standing.moved(*(c for c in self.by_mac.values() if c.host == name))
         self.graveyard.append(host.process)
         host.process.start()
 
@@ -130,10 +129,14 @@ class World:
             process.kill()
             self.calm.disturb(calm.host(name))
 
+    def host_at(self, address: str) -> Host | None:
+        """The host whose switch runs at an address."""
+        return next((process.host for process in self.processes if process.host.address == address), None)
+
     def _bring(self, address: str) -> None:
-        process = next((p for p in self.processes if p.host.address == address), None)
-        if process is not None:
-            self.loop.call_soon(process.plane.readable, context=process.context)
+        host = self.host_at(address)
+        if host is not None and host.process is not None:
+            self.loop.call_soon(host.process.plane.readable, context=host.process.context)
 
     # -- a run -----------------------------------------------------------------------------------------------------
 
@@ -151,8 +154,8 @@ class World:
             self.loop.discard()
 
     async def _live(self, work: Any) -> None:
-        for name in self.hosts:
-            self.start_host(name)
+        for name in self.hosts:  # not all at once: their heartbeats would come together for ever
+            self.loop.call_later(self.random.uniform(0.0, RULES.beat), self.start_host, name)
         self._place_all()
         traffic = asyncio.ensure_future(self._traffic())
         await asyncio.sleep(BOOT)
@@ -169,16 +172,25 @@ class World:
 
     async def _traffic(self) -> None:
         while True:
+            self._keep_house()
             self._attach_all()
+            self._guests_speak()
             self._ping_some()
             self.witness.look()
             await asyncio.sleep(TICK)
 
+    def _keep_house(self) -> None:
+        """Each process at its own moment, not by a task of its own: that would be a tenth of all that happens."""
+        for process in self.processes:
+            if process.joined:
+                delay = TICK * self.random.random()
+                self.loop.call_later(delay, process.housekeeping, context=process.context)
+
     def _attach_all(self) -> None:
         """Containers' runtimes: one that has no port asks for one. A port whose container is gone, is gone."""
         for process in self.processes:
-            for name, port in process.plane.ports.items():
-                if self.container(name).host != process.host.name:
+            for port in process.plane.ports.values():
+                if not port.is_there():
                     port.state = "gone"
         for container in self.containers:
             process = self.process_of(container)
@@ -196,33 +208,57 @@ class World:
             placed = [c for c in self.containers if c.vni == network["vni"] and c.host is not None]
             for _ in range(PAIRS if len(placed) > 1 else 0):
                 source, target = self.random.sample(placed, 2)
-                if source.mac != target.mac and self.door_of(source) is not self.door_of(target):
+                if source.mac != target.mac:
                     self.ping(source, target)
+            if len(placed) > 1 and self.random.random() < ASKS:
+                self.ask(*self.random.sample(placed, 2))
 
-    def ping(self, source: Container, target: Container) -> None:
-        """One container sends to another, if it can."""
+    def _guests_speak(self) -> None:
+        """A guest that its own switch does not know (no longer) says something, as what just booted does."""
+        for guest in self._guests:
+            if guest.host is not None and not self.witness.standing.is_at_home(guest):
+                self.announce(guest)
+
+    def ping_all(self) -> None:
+        """Each container to each other one of its network, now that every one of these pings has to arrive."""
+        placed = [c for c in self.containers if c.host is not None]
+        for source in placed:
+            for target in placed:
+                if source.vni == target.vni and source.mac != target.mac:
+                    self.ping(source, target, owed=self.process_of(target) is not None)
+
+    def ping(self, source: Container, target: Container, *, owed: bool = False) -> None:
+        """One container sends to another, if it can; ``owed``: it has to arrive, however much happens."""
         process = self.process_of(source)
         if process is None or process.owner.paused or source.silent_until > self.loop.now:
             return
-        port = process.port_of(self.door_of(source))
-        if port is None:
+        door = self.door_of(source)
+        port = process.port_of(door)
+        if port is None or door is self.door_of(target):
             return
         self.numbers += 1
-        self.witness.sent(self.numbers, source, target, process)
+        self.witness.sent(self.numbers, source, target, owed=owed)
         self.loop.call_soon(
             process.plane.send, port, ping(source.mac, target.mac, self.numbers), context=process.context
         )
 
     def announce(self, container: Container) -> None:
-        """A gratuitous frame: to all, from the container's MAC."""
+        """Gratuitous ARP: a container says to all where it is."""
+        self._send(container, gratuitous(container.mac))
+
+    def ask(self, source: Container, target: Container) -> None:
+        """One container asks for another's MAC; nobody but a switch answers."""
+        self._send(source, question(source.mac, address_of(target.mac)))
+
+    def _send(self, container: Container, frame: bytes) -> None:
         process = self.process_of(container)
         port = process.port_of(self.door_of(container)) if process is not None else None
-        if process is not None and port is not None:
-            self.numbers += 1
-            self.loop.call_soon(
-                process.plane.send, port, ping(container.mac, b"\xff" * 6, self.numbers), context=process.context
-            )
+        if process is not None and port is not None and not process.owner.paused:
+            self.loop.call_soon(process.plane.send, port, frame, context=process.context)
 
     def delivered(self, container: Container, vni: int, frame: bytes) -> None:
         """A frame came out of a container's port."""
-        self.witness.delivered(container, vni, frame[:6], number_of(frame))
+        if is_neighbours(frame):
+            self.witness.told(container, vni, frame)
+        else:
+            self.witness.delivered(container, vni, frame[:6], number_of(frame))

@@ -37,9 +37,9 @@ CLAIMS_PER_SECOND = 200.0  # per port
 CLAIM_BURST = 512.0
 _COALESCE = 0.003  # seconds from the first wish to the first batch
 _PAUSE = 0.05  # seconds until ports that spent their budget are asked again
-_COME_BACK = 2.0  # seconds: twice the hold-down (store.rules), after which a plain frame would take the MAC back
+COME_BACK = 2.0  # seconds: twice the hold-down (store.rules), after which a plain frame would take the MAC back
 _LOST_MAX = 4096
-_RETRY = (0.2, 2.0)  # seconds between tries while the store is away: first, longest
+RETRY = (0.2, 2.0)  # seconds between tries while the store is away: first, longest
 
 Key = tuple[int, bytes]  # VNI, MAC
 
@@ -60,17 +60,28 @@ class Announcer:
     """The queue and the task that empties it.
 
     ``put_back`` takes the row that our claim did not displace; ``fall_back`` hears of a MAC that is not here any more.
+    ``retry`` and ``come_back``: seconds, as RETRY and COME_BACK.
     """
 
     ports: TellsMacs
     put_back: Callable[[Claim], None]
 
-    def __init__(self, fdb: Fdb, store: Store, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        fdb: Fdb,
+        store: Store,
+        *,
+        clock: Clock,
+        retry: tuple[float, float] = RETRY,
+        come_back: float = COME_BACK,
+    ) -> None:
         self.fall_back: Callable[[int, bytes], None] = lambda vni, mac: None
         self.refused: dict[str, int] = {}  # claims that were not granted, by reason
         self._fdb = fdb
         self._store = store
         self._clock = clock
+        self._retry = retry
+        self._come_back = come_back
         self.neighbours = Neighbours(fdb, clock=clock, lost=self.announce)
         self._wishes: dict[Key, bool] = {}  # True: claim, False: release
         self._evidence: dict[Key, Evidence] = {}  # of wished claims, where it is more than a frame
@@ -130,7 +141,7 @@ class Announcer:
         nodes have is never released by either, and is frozen.
         """
         if len(self._lost) < _LOST_MAX:
-            self._lost[(vni, mac)] = self._clock() + _COME_BACK
+            self._lost[(vni, mac)] = self._clock() + self._come_back
 
     def tick(self, age: float) -> None:
         """Housekeeping, every ``neighbours.pause(age)`` seconds. ``age``: of learned rows, seconds."""
@@ -171,7 +182,7 @@ class Announcer:
 
     async def run(self) -> None:
         """Empty the queue for ever."""
-        delay = _RETRY[0]
+        delay = self._retry[0]
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -182,9 +193,9 @@ class Announcer:
                 except StoreUnavailableError as error:
                     log.info("%d MACs wait for the store: %s", len(self._wishes), error)
                     await asyncio.sleep(delay)
-                    delay = min(delay * 2, _RETRY[1])
+                    delay = min(delay * 2, self._retry[1])
                     continue
-                delay = _RETRY[0]
+                delay = self._retry[0]
                 if not sent:
                     await asyncio.sleep(_PAUSE)
 

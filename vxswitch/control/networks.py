@@ -14,7 +14,6 @@ by ``run`` when it can be.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -38,7 +37,7 @@ from vxswitch.store.mirror import BROKEN_HISTORY
 
 log = logging.getLogger(__name__)
 
-_RETRY = 1.0  # seconds between attempts to settle
+RETRY = 1.0  # seconds between attempts to settle
 _PAUSE = 0.02  # seconds between questions to a store of our own that is coming up
 _DOCUMENT = "networks"
 
@@ -64,7 +63,10 @@ class Follower(Protocol):
 
 
 class Networks:
-    """All networks of this node. ``auto_mtu``: what "auto" means on this underlay, bytes."""
+    """All networks of this node.
+
+    ``auto_mtu``: what "auto" means on this underlay, bytes. ``retry``: seconds between attempts to settle.
+    """
 
     follower: Follower
 
@@ -81,6 +83,7 @@ class Networks:
         max_macs: int,
         auto_mtu: Callable[[], int],
         stats: Stats,
+        retry: float = RETRY,
     ) -> None:
         self.by_name: dict[str, Network] = {}
         self.defaults = defaults
@@ -93,6 +96,7 @@ class Networks:
         self._max_macs = max_macs
         self._auto_mtu = auto_mtu
         self._stats = stats
+        self._retry = retry
         self._everywhere: tuple[Vtep, ...] = ()
         self.changing = asyncio.Lock()  # held by whoever makes networks come, go or settle
         self._poked = asyncio.Event()
@@ -285,9 +289,9 @@ class Networks:
         """Settle what is not settled, again and again: the store comes back, records change."""
         done = self._breaks()
         while True:
-            with contextlib.suppress(TimeoutError):  # not wait_for, which may swallow a cancellation (python 3.11)
-                async with asyncio.timeout(_RETRY):
-                    await self._poked.wait()
+            again = asyncio.get_running_loop().call_later(self._retry, self._poked.set)
+            await self._poked.wait()
+            again.cancel()
             self._poked.clear()
             if not self.recorded:
                 continue

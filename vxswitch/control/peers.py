@@ -235,20 +235,15 @@ class Peers:
 
     def _report(self, remote: Remote, was: NodeState, judged: Judged) -> None:
         name = remote.record.name
-        log.log(
-            logging.INFO if remote.state == "live" else logging.WARNING,
-            "node %s is %s, was %s",
-            name,
-            remote.state,
-            was,
-        )
+        level = logging.INFO if remote.state == "live" else logging.WARNING
+        log.log(level, "node %s is %s, was %s", name, remote.state, was)
         self._tell(f"peer.{remote.state}", node=name, was=was)
         if remote.state == "gone":
             judged.gone.append(name)
         elif was == "gone":
             judged.back.append(name)
         if remote.state == "live":
-            self._settle(remote)
+            judged.back.extend([name] if self._settle(remote) else [])
         else:
             judged.back.extend(self._settle_refused())
 
@@ -283,10 +278,10 @@ class Peers:
             return False
         holder = self.remotes.get(self._holder.get(address, name))
         if holder is not None and holder is not remote:
-            if holder.state == "live" and holder.record.uid != remote.record.uid:
-                log.error(
-                    "nodes %s and %s both say they are at %s: %s refused", holder.record.name, name, address, name
-                )
+            if not _gives_way(holder, remote):
+                if holder.record.uid != remote.record.uid:
+                    both = holder.record.name, name
+                    log.error("nodes %s and %s both say they are at %s: %s refused", *both, address, name)
                 return False
             holder.peer = None
         self._holder[address] = name
@@ -368,6 +363,17 @@ class Peers:
         heard = self.probes.get(peer)
         state = "unprobed" if heard is None or heard.alive is None else "live" if heard.alive else "suspended"
         return _view(None, peer.vtep, sorted(filter(None, map(network_name, vnis))), state, None, heard)
+
+
+def _gives_way(holder: Remote, other: Remote) -> bool:
+    """Whether a node loses its address to another one that says it is there.
+
+    Of two names of one node the later start is right, however long the earlier one is remembered. Of two nodes the one
+    that lives; a node that is only suspended gives way to none that lives no more than itself.
+    """
+    if holder.record.uid == other.record.uid:
+        return other.record.epoch >= holder.record.epoch
+    return holder.state == "gone" or (holder.state == "suspended" and other.state == "live")
 
 
 def _view(

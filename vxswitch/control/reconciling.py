@@ -23,9 +23,11 @@ class Mirror:
     answered: set[bytes] = field(default_factory=set)
 
     def overtaken(self, mac: bytes, rev: int) -> bool:
-        """The answer to a claim of our own has told something later already."""
-        known = self.rows.get(mac)
-        return known is not None and rev < known.rev <= self.rev
+        """The answer to a claim of our own has told something later already.
+
+        Only where there was one: a row that is kept over a broken history has a rev of that history, and no say.
+        """
+        return mac in self.answered and mac in self.rows and rev < self.rows[mac].rev
 
 
 class Announces(Protocol):
