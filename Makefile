@@ -18,7 +18,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # command:Debian package, per verb
 DEMO_TOOLS := ip:iproute2 nsenter:util-linux ethtool:ethtool ping:iputils-ping iperf3:iperf3 redis-server:redis-server
 TEST_TOOLS := $(DEMO_TOOLS) iptables:iptables nft:nftables ovs-vswitchd:openvswitch-switch tshark:tshark \
-              tcpdump:tcpdump ps:procps
+              tcpdump:tcpdump ps:procps faketime:faketime
 SCALE_TOOLS := redis-server:redis-server
 # what is measured beside it: a package that Debian does not have leaves its peer out
 PEER_TOOLS := tincd:tinc ovs-vswitchd:openvswitch-switch vde_plug:vdeplug wireguard-go:wireguard-go wg:wireguard-tools

@@ -8,22 +8,29 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.facts import facts
-from benchmarks.faults import nodes, store, table
+from benchmarks.faults import fleets, nodes, store, table
+from benchmarks.faults.fault import Fault
 from benchmarks.faults.trial import Counters, Outcome, attempt
-from benchmarks.faults.world import world
+from benchmarks.faults.world import Network, world
 from vxswitch.lab import LabError
 from vxswitch.lab.meter import INTERVAL
 from vxswitch.lab.verbs import ending_by_signals
 
 SCHEMA = 1
 QUIET, HOLD = 3.0, 5.0  # seconds
-FAULTS = (*store.FAULTS, *nodes.FAULTS)
+WORLDS = (
+    (world, (*store.FAULTS, *nodes.FAULTS)),
+    (fleets.sentinel, fleets.SENTINEL),
+    (fleets.cluster, fleets.CLUSTERED),
+)
+FAULTS = [fault for _, faults in WORLDS for fault in faults]
 _RESULTS = Path(__file__).parent.parent / "results"
 
 
@@ -48,29 +55,37 @@ def main() -> int:
 
 def run(names: list[str], hold: float) -> dict[str, Any]:
     """Try the faults of these names, in order."""
-    with world() as made:
-        counters = Counters(made)
-        info = made.store.admin.info("server")
-        report: dict[str, Any] = {
-            "schema": SCHEMA,
-            "facts": facts(),
-            "frames": round(1 / INTERVAL),
-            "macs": len(made.macs),
-            "server": f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}",
-            "hold": hold,
-            "outcomes": [],
-            "complaints": [],
-        }
-        for fault in (fault for fault in FAULTS if fault.name in names):
-            try:
-                outcome = attempt(made, fault, counters, quiet=QUIET, hold=hold)
-            except LabError as error:
-                report["complaints"].append(str(error))
-                break
-            print(_line(outcome), flush=True)
-            report["outcomes"].append(_plain(outcome))
-            report["complaints"] += outcome.complaints()
-        return report
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "facts": facts(),
+        "frames": round(1 / INTERVAL),
+        "hold": hold,
+        "outcomes": [],
+        "complaints": [],
+    }
+    for place, faults in WORLDS:
+        chosen = [fault for fault in faults if fault.name in names]
+        if chosen:
+            with place() as made:
+                _try_all(made, chosen, report)
+    return report
+
+
+def _try_all(made: Network, faults: Sequence[Fault], report: dict[str, Any]) -> None:
+    """Add to a report what these faults do to a network."""
+    counters = Counters(made)
+    info = made.admins()[0].info("server")
+    report["macs"] = len(made.macs)
+    report["server"] = f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}"
+    for fault in faults:
+        try:
+            outcome = attempt(made, fault, counters, quiet=QUIET, hold=report["hold"])
+        except LabError as error:
+            report["complaints"].append(str(error))
+            break
+        print(_line(outcome), flush=True)
+        report["outcomes"].append(_plain(outcome))
+        report["complaints"] += outcome.complaints()
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:

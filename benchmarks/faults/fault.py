@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.faults.world import World
+from benchmarks.faults.world import Network
 
-Act = Callable[[World], None]
-Sight = Callable[[World], str | None]
+Act = Callable[..., None]  # of the kind of Network that the fault strikes
+Sight = Callable[..., str | None]
 
 
-def nothing(_: World) -> None:
+def nothing(_: Network) -> None:
     """The fault passes by itself, or is over at once."""
 
 
@@ -21,7 +21,7 @@ class Fault:
 
     ``seen`` tells in words how the fault shows, None as long as it does not on every node; a fault without it is over
     before anybody could see it, and what it destroyed must be noticed all the same. ``blows``: how many recoveries it
-    takes, because it strikes several keys that heal one after the other.
+    takes, because it strikes several keys that heal one after the other. ``within``: seconds until it must be seen.
     """
 
     name: str
@@ -30,3 +30,4 @@ class Fault:
     heal: Act = nothing
     seen: Sight | None = None
     blows: int = 1
+    within: float = 10.0

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from benchmarks.faults.fault import Fault
-from benchmarks.faults.world import World
+from benchmarks.faults.world import Network
 from vxswitch.lab import Passage, until
 from vxswitch.lab.store import PORT
 
-NOTICED = 10.0  # seconds
 HEALING = 10.0  # seconds
 ATTEMPTS = 10.0  # a second and node: five attempts at most, and one that comes through opens two connections
 OPERATIONS = 20.0  # a MAC
@@ -84,55 +84,71 @@ class Outcome:
         return [f"{self.name}: {words}" for good, words in judged if not good]
 
 
+class Executed(NamedTuple):
+    """Commands that a server has executed, and whether it is a primary now."""
+
+    commands: int
+    primary: bool
+
+
 class Counters:
     """Counted at the store's side: connections asked for, as TCP SYN packets, and commands executed.
 
     ``idle``: commands a second when nothing happens, measured when this is made, which takes a second.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Network) -> None:
         self._world = world
-        self._iptables("-A", "PREROUTING", "-p", "tcp", "--dport", str(PORT), "--syn")
-        before = self.executed()[1]
+        self._iptables("-A", "PREROUTING", "!", "-i", "lo", "-p", "tcp", "--dport", str(PORT), "--syn")
+        before = self.executed()
         time.sleep(1.0)
-        self.idle = self.executed()[1] - before
+        self.idle = since(before, self.executed())
 
     def asked(self) -> int:
         """Connections asked for so far."""
         listed = self._iptables("-L", "PREROUTING", "-v", "-x", "-n").splitlines()
         return sum(int(line.split()[0]) for line in listed if f"dpt:{PORT}" in line)
 
-    def executed(self) -> tuple[str, int]:
-        """Which run of the server this is, and the commands it has executed, those inside scripts included."""
-        admin = self._world.store.admin
-        stats = admin.info("commandstats")
-        return admin.info("server")["run_id"], sum(int(one["calls"]) for one in stats.values())
+    def executed(self) -> dict[str, Executed]:
+        """What each run of a server has executed, commands inside scripts included."""
+        return {admin.info("server")["run_id"]: _executed(admin) for admin in self._world.admins()}
 
     def _iptables(self, *words: str) -> str:
         return self._world.lab.net.run(["iptables", "-w", "-t", "mangle", *words]).stdout
 
 
-def attempt(world: World, fault: Fault, counters: Counters, *, quiet: float, hold: float) -> Outcome:
+def _executed(admin: Any) -> Executed:
+    commands = sum(int(one["calls"]) for one in admin.info("commandstats").values())
+    return Executed(commands, admin.info("replication")["role"] == "master")
+
+
+def since(before: dict[str, Executed], now: dict[str, Executed]) -> int:
+    """Commands executed meanwhile; a replica carries out what its primary does, which is not counted twice."""
+    return sum(
+        done.commands - before.get(run, Executed(0, False)).commands for run, done in now.items() if done.primary
+    )
+
+
+def attempt(world: Network, fault: Fault, counters: Counters, *, quiet: float, hold: float) -> Outcome:
     """Strike, wait until every node says so, hold for that many seconds, heal, wait until all is whole again.
 
     ``quiet``: seconds of undisturbed stream before, to compare with. LabError: something did not happen in time.
     """
     calm = time.time_ns()
     time.sleep(quiet)
-    run, executed = counters.executed()
+    executed = counters.executed()
     struck, asked = time.time_ns(), counters.asked()
     fault.strike(world)
     seen = fault.seen or (lambda _: "up")
-    shown = until(lambda: seen(world), NOTICED, f"{fault.name}: shown by every node")
+    shown = until(lambda: seen(world), fault.within, f"{fault.name}: shown by every node")
     noticed = time.time_ns()
     time.sleep(hold)
     fault.heal(world)
     healed = time.time_ns()
     world.wait_whole()
     whole = time.time_ns()
-    run_then, executed_then = counters.executed()
     made = counters.asked() - asked
-    work = executed_then - (executed if run_then == run else 0) - counters.idle * (whole - struck) / 1e9
+    work = since(executed, counters.executed()) - counters.idle * (whole - struck) / 1e9
     before, during = world.meter.windows((calm, struck), (struck, whole))
     return Outcome(
         name=fault.name,

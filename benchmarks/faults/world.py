@@ -1,5 +1,7 @@
 """Three hosts, one store and a second one to replicate from, two containers with a stream between them, and many MACs.
 
+What does not depend on the kind of store is a ``Network``; ``fleets.py`` has those with several servers.
+
 The containers and the stream are on the first two hosts; the third is there to be killed. Behind each of the two
 containers stand more MACs (raw frames from made-up sources), so that recovery is about a table and not about two rows.
 """
@@ -8,10 +10,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import redis
 
@@ -36,12 +39,10 @@ class Station:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Network:
     """What a trial works on. ``macs``: those that every node must know when all is well."""
 
     lab: Lab
-    store: StoreServer
-    another: StoreServer
     switches: tuple[SwitchProcess, ...]
     stations: tuple[Station, Station]
     macs: frozenset[str]
@@ -53,18 +54,41 @@ class World:
         if any(store_of(switch)["state"] != "up" for switch in asked):
             return False
         tables = [table(switch) for switch in asked]
-        return all(one == tables[0] for one in tables) and self.macs == set(tables[0]) == self._in_store()
+        return all(one == tables[0] for one in tables) and self.macs == set(tables[0]) == self.in_store()
 
-    def _in_store(self) -> set[str]:
+    def in_store(self) -> set[str]:
         """The MACs that the store has in the network."""
+        raise NotImplementedError
+
+    def admins(self) -> list[Any]:
+        """Clients with all rights, one for each server that runs."""
+        raise NotImplementedError
+
+    def wait_whole(self, timeout: float = PATIENCE) -> None:
+        """Return when it is; LabError when it does not come to be."""
+        until(self.whole, timeout, "tables that are equal and whole", interval=0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class World(Network):
+    """On one server."""
+
+    store: StoreServer
+    another: StoreServer
+
+    def in_store(self) -> set[str]:
+        """See Network."""
         try:
             return set(self.store.admin.hkeys(f"vx:{{{CLUSTER}/0}}:{VNI}:fdb"))
         except redis.RedisError:
             return set()
 
-    def wait_whole(self, timeout: float = PATIENCE) -> None:
-        """Return when it is; LabError when it does not come to be."""
-        until(self.whole, timeout, "tables that are equal and whole", interval=0.05)
+    def admins(self) -> list[Any]:
+        """See Network."""
+        return [self.store.admin]
+
+
+N = TypeVar("N", bound=Network)
 
 
 def ask(switch: SwitchProcess, *parts: str, **query: Any) -> Any:
@@ -88,18 +112,25 @@ def world(*args: str) -> Iterator[World]:
     """All of it, whole; ``args`` go to every switch."""
     with Lab(hosts=3) as lab:
         store, another = lab.redis(persist=True), lab.redis(ipv6=True)
-        common = ["--store", store.url, "--network", f"{NETWORK}={VNI}", "--set", "networks.host_port=false"]
-        common += ["--set", f"networks.{NETWORK}.antispoof=off", *args]
-        switches = tuple(host.switch(*common, wait=False) for host in lab.hosts)
-        for switch in switches:
-            switch.wait_ready()
-        one, two = (_station(lab, switches[at], f"c{at + 1}", f"10.9.0.{at + 1}") for at in range(2))
-        macs = {one.mac, two.mac, *_crowd(one, two, 1), *_crowd(two, one, 2)}
-        with Meter((one.namespace, one.ip), (two.namespace, two.ip)) as meter:
-            made = World(lab, store, another, switches, (one, two), frozenset(macs), meter)
-            made.wait_whole()
-            meter.wait_flowing()
+        on_it = partial(World, store=store, another=another)
+        with network(lab, on_it, "--store", store.url, "--network", f"{NETWORK}={VNI}", *args) as made:
             yield made
+
+
+@contextmanager
+def network(lab: Lab, kind: Callable[..., N], *args: str) -> Iterator[N]:
+    """Switches with ``args``, containers, MACs and stream, whole, as ``kind`` makes a Network of them."""
+    common = ["--set", "networks.host_port=false", "--set", f"networks.{NETWORK}.antispoof=off", *args]
+    switches = tuple(host.switch(*common, wait=False) for host in lab.hosts)
+    for switch in switches:
+        switch.wait_ready()
+    one, two = (_station(lab, switches[at], f"c{at + 1}", f"10.9.0.{at + 1}") for at in range(2))
+    macs = {one.mac, two.mac, *_crowd(one, two, 1), *_crowd(two, one, 2)}
+    with Meter((one.namespace, one.ip), (two.namespace, two.ip)) as meter:
+        made = kind(lab=lab, switches=switches, stations=(one, two), macs=frozenset(macs), meter=meter)
+        made.wait_whole()
+        meter.wait_flowing()
+        yield made
 
 
 def _station(lab: Lab, switch: SwitchProcess, label: str, ip: str) -> Station:

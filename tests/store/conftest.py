@@ -138,6 +138,8 @@ def sentinel_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentine
 
 @pytest.fixture(scope="session")
 def cluster_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterFleet]:
-    """The shared Redis Cluster, which must be left whole."""
-    with contextlib.closing(ClusterFleet("redis", tmp_path_factory.mktemp("contract-cluster"))) as fleet:
+    """The shared Redis Cluster, which must be left whole; with TLS and certificates on all sides."""
+    with contextlib.closing(
+        ClusterFleet("redis", tmp_path_factory.mktemp("contract-cluster"), encrypted=True)
+    ) as fleet:
         yield fleet

@@ -8,13 +8,12 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from tests.store.attempts import Attempts
 from tests.store.conftest import World
-from tests.store.fleets import ClusterFleet, Host
+from tests.store.fleets import ClusterFleet, Host, Move
 from tests.store.nodes import FAST, Node, mac
 from tests.store.servers import DEADLINE, granted, until
 from vxswitch.errors import ConflictError, StoreUnavailableError
@@ -23,6 +22,7 @@ from vxswitch.store.base import LocalMac, StoreStatus
 from vxswitch.store.cluster import BUCKETS, ClusterStore, bucket_of
 from vxswitch.store.redis import RedisStore
 from vxswitch.store.redis_connect import parse_endpoint
+from vxswitch.store.redis_moving import REASON
 from vxswitch.store.redis_scripts import Keys
 
 _clusters = count(1)
@@ -104,44 +104,17 @@ def nobody_was_judged(node: Node, since: int) -> bool:
 # Slots on their way.
 
 
-class Move:
-    """One slot goes from its owner to another primary, step by step, as ``redis-cli --cluster reshard`` does it."""
-
-    def __init__(self, fleet: ClusterFleet, key: str) -> None:
-        self.slot = fleet.slot(key)
-        self.source = fleet.owner(key)
-        self.target = next(h for h in fleet.hosts if h.role == "master" and h is not self.source)
-        self._primaries = [h for h in fleet.hosts if h.role == "master"]
-
-    def begin(self) -> None:
-        """Both say that the slot is on its way."""
-        self.target.admin.execute_command("CLUSTER SETSLOT", self.slot, "IMPORTING", self._id(self.source))
-        self.source.admin.execute_command("CLUSTER SETSLOT", self.slot, "MIGRATING", self._id(self.target))
-
-    def move_keys(self, how_many: int) -> None:
-        """Some keys go."""
-        keys = self.source.admin.execute_command("CLUSTER GETKEYSINSLOT", self.slot, how_many)
-        self.source.admin.execute_command("MIGRATE", self.target.address, 6379, "", 0, 5000, "KEYS", *keys)
-
-    def end(self) -> None:
-        """The slot has its new owner."""
-        for host in (self.target, self.source, *self._primaries):
-            host.admin.execute_command("CLUSTER SETSLOT", self.slot, "NODE", self._id(self.target))
-
-    def _id(self, host: Host) -> Any:
-        return host.admin.execute_command("CLUSTER MYID")
-
-
-async def test_a_slot_that_moves_during_claims_is_followed_without_a_gap(
+async def test_a_slot_that_moves_slowly_during_claims_is_followed_without_a_gap(
     fleet: ClusterFleet, world: ClusterWorld
 ) -> None:
     vni, other = world.vnis_of(fleet.owner(world.key(4096, "meta")), 2)
     one, three = nodes = await pair(world, [vni, other])
-    moving, done = True, 0
+    moving, done, states = True, 0, set[str]()
 
     async def work() -> None:
         nonlocal done
         while moving:
+            states.update(node.store.status().state for node in nodes)
             with contextlib.suppress(StoreUnavailableError):
                 await one.store.claim([LocalMac(v, mac(500 + done % 5), "attach") for v in (vni, other)])
                 await one.store.release([(v, mac(500 + done % 5)) for v in (vni, other)])
@@ -151,11 +124,18 @@ async def test_a_slot_that_moves_during_claims_is_followed_without_a_gap(
     working = asyncio.create_task(work())
     await until(lambda: done > 5)
     move = Move(fleet, world.key(vni, "meta"))
+    keys, said = Keys(world.name, bucket_of(vni), BUCKETS), len(one.events)
     move.begin()
-    await asyncio.sleep(0.2)
-    move.move_keys(3)
-    await asyncio.sleep(0.5)  # half of the keys here, half there: no script runs
-    move.move_keys(1000)
+    for names in ((keys.nodes, *keys.parts(vni, "log")), (keys.lease,), ()):
+        move.move_keys(*names)
+        await asyncio.sleep(1.2 * FAST.lease)  # some keys here, some there: no script over several runs
+    with contextlib.suppress(StoreUnavailableError):
+        await three.store.resync(vni)  # its reader tries until the keys are there again
+    assert states == {"up"}
+    assert REASON in str(one.store.status().reason)
+    assert nobody_was_judged(one, said)
+    assert one.leases
+    assert one.leases.trusted
     move.end()
     await until(lambda: fleet.owner(world.key(vni, "meta")) is move.target)
     await until(lambda: one.store.counts.errors["MOVED"] and three.store.counts.errors["MOVED"])
@@ -170,7 +150,7 @@ async def test_a_slot_that_moves_during_claims_is_followed_without_a_gap(
     await whole(nodes, [vni, other])
     for node in nodes:
         assert node.store.counts.errors["CROSSSLOT"] == 0
-        assert set(node.store.counts.resyncs) == {"start"}
+        assert set(node.store.counts.resyncs) <= {"start", "asked"}
         assert not {mac(number_of(v, n)) for v in (vni, other) for n in nodes} & set(
             node.table(vni).removed + node.table(other).removed
         )

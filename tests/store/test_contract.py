@@ -278,8 +278,8 @@ async def test_another_machine_with_the_same_name_is_refused_while_the_first_liv
     one = await anywhere.member("one", VNI)
     await one.attach(VNI, 1)
     other = await anywhere.member("one", VNI, uid="other")
-    await until(lambda: other.store.status().state == "degraded")
-    assert f"node name in use by VTEP {one.node.vteps[0]}" in str(other.store.status().reason)
+    await until(lambda: f"node name in use by VTEP {one.node.vteps[0]}" in str(other.store.status().reason))
+    assert other.store.status().state == "degraded"
     assert (await other.attach(VNI, 2)).refused in ("fenced", "no_lease")
     assert one.store.status().state == "up"
     await one.close()

@@ -82,3 +82,23 @@ def test_heartbeats_that_were_never_answered_explain_an_epoch_ahead() -> None:
     lease.asks()
     lease.asks()
     assert not lease.answered(2)  # more than could be ours
+
+
+def test_a_leap_of_the_stores_clock_begins_anew() -> None:
+    for leap, judged in ((0.9, True), (-0.9, True), (1.1, False), (-3600.0, False)):
+        lease = held(9)
+        lease.clocks(9.0, 9.0, 5000.0)
+        lease.clocks(10.0, 10.0, 5001.0 + leap)
+        lease.renewed(10.0, anew=False)
+        assert lease.trusted(10.0) is judged
+
+
+def test_a_slow_answer_is_no_leap() -> None:
+    lease = held(9)
+    lease.clocks(8.0, 9.0, 5000.0)
+    lease.clocks(10.0, 12.0, 5003.4)  # between 2 and 4 s later by ours, 3.4 s by theirs
+    lease.renewed(12.0, anew=False)
+    assert lease.trusted(12.0)
+    lease.clocks(13.0, 13.0, 5007.5)
+    lease.renewed(13.0, anew=False)
+    assert not lease.trusted(13.0)

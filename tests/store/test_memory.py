@@ -22,13 +22,14 @@ class Simulation:
     """A hub, its nodes, and their time."""
 
     now: float = 1000.0
+    ahead: float = 1e6  # the hub's clock
     nodes: list[Node] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.hub = MemoryHub(Clock(lambda: self.now, lambda: self.now), Rules())
+        self.hub = MemoryHub(Clock(lambda: self.now + self.ahead, lambda: self.now + self.ahead), Rules())
 
     async def member(self, name: str) -> Node:
-        node = await Node(MemoryStore(self.hub, beating=False), record(name)).start()
+        node = await Node(MemoryStore(self.hub, beating=False, clock=lambda: self.now), record(name)).start()
         self.nodes.append(node)
         await node.store.join(VNI)
         return node
@@ -150,3 +151,34 @@ async def test_contested_moves_far_apart_freeze_nothing(world: Simulation) -> No
         assert (await (two, one)[turn % 2].attach(VNI, 1, "garp")).refused is None
         await world.run(46, one, two)  # the fifth of any five is 184 s after the first
     assert two.table(VNI).rows[mac(1)].flags == ()
+
+
+async def test_when_the_stores_clock_goes_back_the_dead_do_not_rise(world: Simulation) -> None:
+    one, two = await world.member("one"), await world.member("two")
+    await one.attach(VNI, 1)
+    await two.attach(VNI, 2)
+    await world.run(5, one, two)
+    world.hub.hear(["two"])
+    world.ahead -= 3600.0
+    await world.run(1, one)
+    assert one.leases
+    assert (one.live(), one.leases.trusted) == ({"one", "two"}, False)
+    await world.run(3, one)
+    assert (one.live(), one.leases.trusted) == ({"one"}, True)
+    assert (await one.attach(VNI, 2, "frame")).refused is None
+    await two.attach(VNI, 3)
+    await world.run(62, one)
+    assert two.table(VNI).members.keys() == {"one"}
+
+
+async def test_when_the_stores_clock_leaps_forward_nobody_is_judged(world: Simulation) -> None:
+    one, two = await world.member("one"), await world.member("two")
+    await world.run(5, one, two)
+    for leap in (2.5, 3600.0):
+        world.ahead += leap
+        said = len(one.events)
+        await world.run(3, one, two)
+        await world.run(3, one, two)
+        told = [event for event in one.events[said:] if getattr(event, "trusted", False)]
+        assert told
+        assert all(event.seconds_left.keys() == {"one", "two"} for event in told)

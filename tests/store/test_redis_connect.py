@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import shutil
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -279,10 +282,22 @@ async def test_tls_with_client_certificates(tls_server: int) -> None:
     await node.close()
 
 
-@pytest.mark.parametrize("tls", [TlsSettings(), TlsSettings(str(CERTS / "ca.pem"))])
+@pytest.mark.parametrize("tls", [TlsSettings(), TlsSettings(str(CERTS / "ca.pem")), TlsSettings("/there/is/none")])
 async def test_tls_without_the_right_certificates(tls_server: int, tls: TlsSettings) -> None:
     with pytest.raises(LinkDownError):
         await Link.open(parse_endpoint(f"rediss://127.0.0.1:{tls_server}", None, tls), FAST)
+
+
+def test_a_ca_file_stands_for_the_systems_and_is_read_anew_when_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    shutil.copy(CERTS / "ca.pem", file)
+    tls = TlsSettings(str(file))
+    context = redis_connect._tls_context(tls)
+    assert context.cert_store_stats()["x509_ca"] == 1
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert redis_connect._tls_context(tls) is context
+    os.utime(file, (1, 1))
+    assert redis_connect._tls_context(tls) is not context
 
 
 async def test_tls_to_who_speaks_none(tcp_server: tuple[Server, int]) -> None:

@@ -9,7 +9,15 @@ import pytest
 from vxswitch.errors import UsageError
 from vxswitch.store import redis_place
 from vxswitch.store.redis_connect import Endpoint, LinkDownError, ServerRefusedError, TlsSettings
-from vxswitch.store.redis_place import MAX_HOSTS, address_of, at_address, first_answer, parse_hosts, shown_hosts
+from vxswitch.store.redis_place import (
+    MAX_HOSTS,
+    address_of,
+    all_answers,
+    at_address,
+    first_answer,
+    parse_hosts,
+    shown_hosts,
+)
 
 
 async def test_the_next_is_asked_when_one_fails_or_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +40,10 @@ async def test_the_next_is_asked_when_one_fails_or_is_silent(monkeypatch: pytest
     assert asked == ["dead", "silent 1", "silent 2", "good"]
     with pytest.raises(LinkDownError, match="is dead"):
         await first_answer(["dead 1", "dead 2"], ask)
+    async with asyncio.timeout(5):
+        assert sorted(await all_answers(["dead", "good", "silent", "best"], ask)) == ["best answers", "good answers"]
+    with pytest.raises(LinkDownError, match="is dead"):
+        await all_answers(["dead 1", "dead 2"], ask)
 
 
 async def test_a_server_that_says_why_not_is_heard_before_those_that_say_nothing() -> None:

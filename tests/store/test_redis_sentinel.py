@@ -5,34 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from tests.store.attempts import Attempts
 from tests.store.conftest import World
 from tests.store.fleets import SECRET, SENTINEL_SECRET, SENTINEL_USER, SentinelFleet
-from tests.store.nodes import FAST, Node, mac, record
-from tests.store.servers import DEADLINE, free_port, granted, until
+from tests.store.nodes import FAST, Node, mac
+from tests.store.servers import DEADLINE, granted, until
 from vxswitch.errors import UsageError
 from vxswitch.store import redis_sentinel
-from vxswitch.store.redis import RedisStore
 from vxswitch.store.redis_connect import Endpoint, Link, LinkDownError, TlsSettings
-from vxswitch.store.redis_sentinel import SentinelPlace, parse_sentinels
+from vxswitch.store.redis_sentinel import SentinelPlace, Told, parse_sentinels
 
-CERTS = Path(__file__).parent / "certs"
 VNI = 4096
 _clusters = count(1)
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelFleet]:
-    """Servers and sentinels to be broken; there is a replica left for the second failover."""
-    with contextlib.closing(SentinelFleet("redis", tmp_path_factory.mktemp("sentinel"), down_ms=500)) as fleet:
+    """Servers and sentinels to be broken, all with TLS; there is a replica left for the second failover."""
+    directory = tmp_path_factory.mktemp("sentinel")
+    with contextlib.closing(SentinelFleet("redis", directory, down_ms=500, encrypted=True)) as fleet:
         yield fleet
 
 
@@ -71,7 +68,7 @@ def nobody_was_judged(node: Node, since: int) -> bool:
 
 
 async def test_a_hung_sentinel_delays_nobody_for_long(fleet: SentinelFleet) -> None:
-    place = parse_sentinels(fleet.url, SECRET, None, SENTINEL_USER, SENTINEL_SECRET)
+    place = fleet.place()
     fleet.sentinels[0].signal(signal.SIGSTOP)
     try:
         async with asyncio.timeout(DEADLINE):
@@ -158,22 +155,56 @@ async def test_when_the_sentinels_name_another_primary_the_session_ends(monkeypa
 )
 def test_a_primary_that_is_known_to_be_down_is_not_tried(flags: bytes, error: str | None) -> None:
     place = parse_sentinels("redis+sentinel://u@a/main/3", "p", None, "s", "q")
-    told = {b"flags": flags, b"ip": b"fd00::5", b"port": b"7000"}
+    told = place._told({b"flags": flags, b"ip": b"fd00::5", b"port": b"7000"})
     if error:
         with pytest.raises(LinkDownError, match=error):
-            place._named(told)
+            place._believe([told])
     else:
-        assert place._named(told) == Endpoint("redis://[fd00::5]:7000", "fd00::5", 7000, "", 3, "u", "p")
+        assert place._believe([told]) == Endpoint("redis://[fd00::5]:7000", "fd00::5", 7000, "", 3, "u", "p")
+
+
+def told(number: int, epoch: int, *, down: bool = False, leaving: bool = False) -> Told:
+    """A sentinel names server ``number``."""
+    return Told(Endpoint(f"redis://10.0.0.{number}:6379", f"10.0.0.{number}"), epoch, down, leaving)
+
+
+@pytest.mark.parametrize(
+    ("answers", "believed"),
+    [
+        ([told(1, 4), told(2, 5), told(2, 5)], 2),  # the first one is cut off with the old primary
+        ([told(1, 5, down=True), told(2, 5)], 2),  # it leads the failover, and has not come to its end
+        ([told(1, 5, leaving=True), told(2, 5)], 2),  # the same, by hand
+        ([told(1, 5, leaving=True)], 1),
+        ([told(1, 4), told(1, 4), told(2, 5, down=True)], None),
+    ],
+)
+def test_the_last_failover_is_believed(answers: list[Told], believed: int | None) -> None:
+    place = parse_sentinels("redis+sentinel://a,b,c/main", None, None)
+    for order in (answers, answers[::-1]):
+        if believed is None:
+            with pytest.raises(LinkDownError, match="no other"):
+                place._believe(order)
+        else:
+            assert place._believe(order).host == f"10.0.0.{believed}"
+
+
+def test_what_was_believed_is_taken_back_by_most_sentinels_only() -> None:
+    place = parse_sentinels("redis+sentinel://a,b,c/main", None, None)
+    assert place._believe([told(2, 5)]).host == "10.0.0.2"
+    with pytest.raises(LinkDownError, match="have not heard of the last failover"):
+        place._believe([told(1, 4)])
+    assert place._believe([told(3, 0), told(3, 0)]).host == "10.0.0.3"
+    assert place._believe([told(1, 0)]).host == "10.0.0.1"
 
 
 async def test_an_unknown_name_is_told_in_the_sentinels_words(fleet: SentinelFleet) -> None:
-    place = parse_sentinels(fleet.url.replace("/main", "/other"), SECRET, None, SENTINEL_USER, SENTINEL_SECRET)
+    place = fleet.place("other")
     with pytest.raises(LinkDownError, match=r"sentinel 127.*No such master"):
         await place.open(FAST)
 
 
 async def test_sentinels_have_passwords_of_their_own(fleet: SentinelFleet) -> None:
-    place = parse_sentinels(fleet.url, SECRET, None, SENTINEL_USER, SECRET)
+    place = fleet.place(sentinel_secret=SECRET)
     with pytest.raises(LinkDownError) as error:
         await place.open(FAST)
     assert (error.value.code, error.value.degraded) == ("NOAUTH", True)
@@ -182,7 +213,8 @@ async def test_sentinels_have_passwords_of_their_own(fleet: SentinelFleet) -> No
 async def test_the_documented_rights_of_a_sentinels_user_are_enough_and_no_more(fleet: SentinelFleet) -> None:
     assert redis_sentinel.__doc__ is not None
     assert "-@all +ping +sentinel|master" in redis_sentinel.__doc__
-    watcher = Endpoint("x", fleet.sentinels[0].address, 26379, username=SENTINEL_USER, password=SENTINEL_SECRET)
+    where = Endpoint("x", fleet.sentinels[0].address, 26379, tls=fleet.tls)
+    watcher = replace(where, username=SENTINEL_USER, password=SENTINEL_SECRET)
     link = await Link.open(watcher, FAST)
     for forbidden in (("SENTINEL", "FAILOVER", "main"), ("INFO",)):
         with pytest.raises(Exception, match="NOPERM"):
@@ -190,36 +222,11 @@ async def test_the_documented_rights_of_a_sentinels_user_are_enough_and_no_more(
     await link.close()
 
 
-@pytest.fixture
-def encrypted(tmp_path: Path) -> Iterator[str]:
-    """A Redis and its sentinel that speak TLS alone, to who has a certificate; the URL."""
-    ports = free_port(), free_port()
-    files = {"ca-cert-file": "ca.pem", "cert-file": "server.pem", "key-file": "server.key"}
-    tls = "".join(f"tls-{key} {CERTS / name}\n" for key, name in files.items())
-    processes = []
-    for port, extra, options in (
-        (ports[0], 'save ""\n', []),
-        (ports[1], f"sentinel monitor main 127.0.0.1 {ports[0]} 1\n", ["--sentinel"]),
-    ):
-        config = tmp_path / f"{port}.conf"
-        config.write_text(f"port 0\ntls-port {port}\nbind 127.0.0.1\ntls-replication yes\ndir {tmp_path}\n{tls}{extra}")
-        processes.append(subprocess.Popen(["redis-server", str(config), *options], stdout=subprocess.DEVNULL))
-    yield f"redis+sentinel://127.0.0.1:{ports[1]}/main"
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-async def test_sentinels_and_servers_with_tls(encrypted: str) -> None:
-    tls = TlsSettings(str(CERTS / "ca.pem"), str(CERTS / "client.pem"), str(CERTS / "client.key"))
-    node = Node(RedisStore(parse_sentinels(encrypted, None, tls), "c", FAST), record("one"))
-    await node.start()
-    await node.store.join(VNI)
-    await granted(lambda: node.attach(VNI, 1))
-    await until(node.has(VNI, {1: "one"}))
-    await node.close()
-    with pytest.raises(LinkDownError):
-        await parse_sentinels(encrypted, None, None).open(FAST)
+async def test_who_comes_without_tls_or_a_certificate_gets_nowhere(fleet: SentinelFleet) -> None:
+    assert fleet.tls is not None
+    for tls in (None, TlsSettings(fleet.tls.ca_file)):
+        with pytest.raises(LinkDownError):
+            await parse_sentinels(fleet.url, SECRET, tls, SENTINEL_USER, SENTINEL_SECRET).open(FAST)
 
 
 @pytest.mark.parametrize("url", ["redis+sentinel://a,b", "redis+sentinel://a/", "redis+sentinel://:hunter2@a/main/x"])

@@ -92,7 +92,8 @@ class ClusterStore:
         bad = {number: status for number, status in all_of.items() if status.state != "up"}
         offset = next((status.offset for status in all_of.values() if status.offset is not None), None)
         if not bad:
-            return StoreStatus(self._shown, "up", None, max(status.since for status in all_of.values()), rtt, offset)
+            reason = next((f"bucket {n}: {status.reason}" for n, status in all_of.items() if status.reason), None)
+            return StoreStatus(self._shown, "up", reason, max(status.since for status in all_of.values()), rtt, offset)
         state: StoreState = "down" if all(status.state == "down" for status in all_of.values()) else "degraded"
         number, first = next(iter(bad.items()))
         which = "" if len(bad) == len(all_of) else f"{len(bad)} of {len(all_of)} buckets, as bucket {number}: "

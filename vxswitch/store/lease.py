@@ -1,8 +1,9 @@
 """This node's own lease as it looks back on it: how long it has been renewed without a break.
 
 Others are judged by their leases only while our own could be renewed for one whole lease period: an outage or a
-pause of the store stops every lease at once, and says nothing about the nodes. Rows of the dead are deleted only by
-a node whose own lease was renewed for the whole grace period: then the dead one had the same store for as long.
+pause of the store stops every lease at once, and says nothing about the nodes; so does a leap of the store's clock (set
+by hand, or another server's after a failover). Rows of the dead are deleted only by a node whose own lease was renewed
+for the whole grace period: then the dead one had the same store for as long.
 
 A heartbeat that was not answered may be carried out all the same, even late: a store that was stopped and goes on does
 what it finds in its sockets. Each of ours that registers us anew takes an epoch, so the store's may be ahead of ours by
@@ -22,6 +23,7 @@ class OwnLease:
         self._since: float | None = None
         self._last = 0.0
         self._unanswered = 0
+        self._ahead: tuple[float, float] | None = None  # the store's clock less ours, and how far that may be wrong
 
     def asks(self) -> None:
         """A heartbeat is being sent."""
@@ -32,6 +34,12 @@ class OwnLease:
         explained = 0 < ahead < self._unanswered
         self._unanswered = 0
         return explained
+
+    def clocks(self, sent: float, now: float, theirs: float) -> None:
+        """The store's time as it stood somewhere between ``sent`` and ``now``: has it leapt by a beat or more?"""
+        before, self._ahead = self._ahead, (theirs - (sent + now) / 2, (now - sent) / 2)
+        if before is not None and abs(self._ahead[0] - before[0]) > self.rules.beat + self._ahead[1] + before[1]:
+            self._since = None
 
     def renewed(self, now: float, *, anew: bool) -> None:
         """A heartbeat succeeded; ``anew``: the lease had run out, or was never held."""

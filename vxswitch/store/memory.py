@@ -99,7 +99,9 @@ class MemoryStore:
         """One heartbeat: register or renew, read on, judge leases."""
         self._counts.beats += 1
         if self._reachable():
+            now = self._clock()
             self._lease.asks()
+            self._lease.clocks(now, now, self._hub.now)
             self._beaten(*self._hub.beat(self._node))
         else:
             self._beaten("down", self._node)

@@ -114,6 +114,7 @@ class MemoryHub:
 
     def beat(self, node: NodeRecord) -> tuple[str, NodeRecord]:
         """Register or renew: ``renewed``, ``registered`` (with the epoch now valid), ``taken`` or ``fenced``."""
+        self._shorten()
         old, live = self.nodes.get(node.name), self.lives(node.name)
         if old and old.uid != node.uid and live:
             return "taken", old
@@ -126,6 +127,12 @@ class MemoryHub:
         self.leases[node.name] = self.now + self.rules.lease
         self.departed.discard(node.name)
         return ("renewed" if renewed else "registered"), node
+
+    def _shorten(self) -> None:
+        """A lease that lasts longer than any was taken before the clock went back: a whole one is left at most."""
+        longest = self.now + self.rules.lease
+        for name in [name for name, ends in self.leases.items() if ends > longest]:
+            self.leases[name] = longest
 
     def fence(self, node: NodeRecord) -> str | None:
         """Why this node may not write now, None if it may."""
@@ -238,6 +245,8 @@ class MemoryHub:
         if self.fence(node):
             return
         self.leases.setdefault(dead, self.now)
+        if self.heard.get(dead, 0.0) > self.now:  # noted before the clock went back
+            self.heard[dead] = self.now
         if self.is_dead(dead):
             self._drop_node(vni, dead, f"dead, says {node.name}")
 
@@ -246,17 +255,21 @@ class MemoryHub:
     def _refuse_move(self, table: Table, row: Claim, evidence: str) -> str | None:
         if "sticky" in row.flags:
             return "sticky"
-        if table.frozen.get(row.mac, 0.0) > self.now:
+        if self._is_frozen(table, row):
             return "frozen"
         if self.lives(row.node, row.uid):
             if evidence == "reassert":
                 return "moved"
-            if evidence == "frame" and self.clock.wall() - row.since < self.rules.hold_down:
+            if evidence == "frame" and 0.0 <= self.clock.wall() - row.since < self.rules.hold_down:
                 return "hold_down"
         return None
 
+    def _is_frozen(self, table: Table, row: Claim) -> bool:
+        """Times that cannot be, seen from now, were noted before the clock went back, and bind nobody."""
+        return self.now < table.frozen.get(row.mac, 0.0) <= self.now + self.rules.freeze
+
     def _contested(self, table: Table, row: Claim) -> bool:
-        recent = [m for m in table.moves.get(row.mac, []) if m[0] > self.now - self.rules.contested_window]
+        recent = [m for m in table.moves.get(row.mac, []) if 0.0 <= self.now - m[0] < self.rules.contested_window]
         recent.append((self.now, row.uid))
         if len(recent) < self.rules.contested_moves:
             table.moves[row.mac] = recent
@@ -267,7 +280,7 @@ class MemoryHub:
 
     def _claim_again(self, table: Table, node: NodeRecord, local: LocalMac, row: Claim, evidence: str) -> ClaimResult:
         flags, why = local.flags, [evidence, "again"]
-        if "frozen" in row.flags and table.frozen.get(row.mac, 0.0) > self.now:
+        if "frozen" in row.flags and self._is_frozen(table, row):
             flags = (*flags, "frozen")
         elif "frozen" in row.flags:
             why.append("thawed")

@@ -60,7 +60,8 @@ class MemoryRecords:
                 return self._take(pool, subnet, key, owner, node)
         keys = [f"{hosts.prefix}{n:08x}" for n in range(hosts.first, self._reach(pool, hosts))]
         for key in keys:
-            if key not in pool.taken and pool.resting.get(key, (0.0, ""))[0] <= now:
+            rests = now < pool.resting.get(key, (0.0, ""))[0] <= now + self._rules.quarantine
+            if key not in pool.taken and not rests:
                 return self._take(pool, hosts.subnet, key, owner, node)
         for key in keys:
             if key in pool.taken and dead(pool.taken[key][0]):

@@ -8,17 +8,21 @@ of no more use) and ``ServerRefusedError`` (the server answered, with an error),
 Least privilege: a node needs this user and no more (the tests run with it; for a database other than 0 add
 ``+select``). CLUSTER is ``node.cluster``; scripts run with the same rights, so it bounds them, too:
 
-    user NAME on >PASSWORD resetchannels ~vx:{CLUSTER/*}:* -@all +ping +info +multi +exec +evalsha +script|load
-      +time +type +exists +del +unlink +pexpire +hget +hset +hdel +hmget +hlen +hkeys +hexists +hgetall +hscan
-      +zadd +zrem +zscore +zrangebyscore +zrevrangebyscore +xadd +xread +xrange +xrevrange +sadd +srem +smembers
+    user NAME on >PASSWORD resetchannels ~vx:{CLUSTER/*}:* -@all +ping +info +asking +multi +exec +evalsha
+      +script|load +time +type +exists +del +unlink +pexpire +hget +hset +hdel +hmget +hlen +hkeys +hexists +hgetall
+      +hscan +zadd +zrem +zscore +zrangebyscore +zrevrangebyscore +xadd +xread +xrange +xrevrange +sadd +srem
+      +smembers
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -34,7 +38,7 @@ from vxswitch.errors import StoreUnavailableError, UsageError
 from vxswitch.store.rules import Rules
 
 COMMANDS = (
-    "+ping +info +multi +exec +evalsha +script|load +time +type +exists +del +unlink +pexpire "
+    "+ping +info +asking +multi +exec +evalsha +script|load +time +type +exists +del +unlink +pexpire "
     "+hget +hset +hdel +hmget +hlen +hkeys +hexists +hgetall +hscan "
     "+zadd +zrem +zscore +zrangebyscore +zrevrangebyscore +xadd +xread +xrange +xrevrange "
     "+sadd +srem +smembers"
@@ -53,7 +57,10 @@ def acl_rules(cluster: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """Files for ``rediss://``: the CA that signed the server (None: the system's), our certificate and its key."""
+    """Files for ``rediss://``. A server's certificate must be for the host that we connect to.
+
+    ``ca_file``: the only CA that may have signed it (None: any of the system's); then our own certificate and its key.
+    """
 
     ca_file: str | None = None
     cert_file: str | None = None
@@ -84,11 +91,15 @@ class LinkDownError(StoreUnavailableError):
 
 
 class ServerRefusedError(StoreUnavailableError):
-    """The server answered with an error; ``code`` is its first word, as OOM."""
+    """The server answered with an error; ``code`` is its first word, as OOM.
 
-    def __init__(self, code: str, message: str) -> None:
+    ``ask``: host ("" is the same) and port of the server that is to be asked for once instead.
+    """
+
+    def __init__(self, code: str, message: str, ask: tuple[str, int] | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.ask = ask
 
 
 def parse_endpoint(url: str, password: str | None, tls: TlsSettings | None) -> Endpoint:
@@ -125,7 +136,10 @@ def parse_endpoint(url: str, password: str | None, tls: TlsSettings | None) -> E
 class Link:
     """See the head of this file."""
 
-    def __init__(self, connection: AbstractConnection, timeout: float, ends: frozenset[str]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, connection: AbstractConnection, timeout: float, ends: frozenset[str]
+    ) -> None:
+        self.endpoint = endpoint
         self._connection = connection
         self._timeout = timeout
         self._ends = ends
@@ -139,8 +153,11 @@ class Link:
 
         ``ends``: the codes of errors after which the link is of no more use.
         """
-        connection = _make_connection(endpoint)
-        link = cls(connection, rules.command_timeout, ends)
+        try:
+            connection = _make_connection(endpoint)
+        except OSError as error:  # of the files for TLS
+            raise _link_down(error) from None
+        link = cls(endpoint, connection, rules.command_timeout, ends)
         try:
             async with asyncio.timeout(rules.connect_timeout):
                 await cast(Any, connection).connect()  # untyped in redis-py
@@ -264,7 +281,8 @@ def _refused(error: exceptions.RedisError) -> ServerRefusedError:
         word = text.split(" ", 1)[0]
         code = word if word.isascii() and word.isupper() else "ERR"
     message = text if text.startswith(code) else f"{code} {text}"
-    return ServerRefusedError(code, _MEANINGS.get(code, message[:300]))
+    ask = (error.host.strip("?"), error.port) if isinstance(error, exceptions.AskError) else None
+    return ServerRefusedError(code, _MEANINGS.get(code, message[:300]), ask)
 
 
 def _link_down(error: BaseException) -> LinkDownError:
@@ -292,6 +310,20 @@ def parse_database(text: str) -> int:
     return int(text)
 
 
+def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    files = [file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file]
+    return _read_context(tls, tuple(Path(file).stat().st_mtime_ns for file in files))
+
+
+@lru_cache(maxsize=4)
+def _read_context(tls: TlsSettings, _: tuple[int, ...]) -> ssl.SSLContext:
+    """Made once for each state of the files: to read the system's CAs takes 30 ms, in which no frame moves."""
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if tls.cert_file:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
+
+
 def _make_connection(endpoint: Endpoint) -> AbstractConnection:
     common: dict[str, Any] = {
         "db": endpoint.db,
@@ -306,15 +338,8 @@ def _make_connection(endpoint: Endpoint) -> AbstractConnection:
     elif endpoint.tls is None:
         connection = Connection(host=endpoint.host, port=endpoint.port, socket_keepalive=True, **common)
     else:
-        connection = SSLConnection(
-            host=endpoint.host,
-            port=endpoint.port,
-            socket_keepalive=True,
-            ssl_ca_certs=endpoint.tls.ca_file,
-            ssl_certfile=endpoint.tls.cert_file,
-            ssl_keyfile=endpoint.tls.key_file,
-            **common,
-        )
+        connection = SSLConnection(host=endpoint.host, port=endpoint.port, socket_keepalive=True, **common)
+        connection.ssl_context.context = _tls_context(endpoint.tls)  # redis-py's own adds the system's CAs to ours
     for attribute in ("driver_info", "lib_name", "lib_version"):  # no CLIENT SETINFO: the ACL does not have it
         setattr(connection, attribute, None)
     return connection

@@ -95,8 +95,14 @@ class Reader:
             vni, reason = next(iter(self._wanted.items()))
             del self._wanted[vni]
             self._taking = vni
-            if vni in self._state.mirrors:
-                await self._snapshot(self._state.mirrors[vni], reason)
+            try:
+                if vni in self._state.mirrors:
+                    await self._snapshot(self._state.mirrors[vni], reason)
+            except ServerRefusedError as error:
+                if error.code not in scripts.MOVING:
+                    raise
+                self.want(vni, reason)
+                await asyncio.sleep(MOVING_PAUSE)
             self._taking = None
 
     async def _snapshot(self, mirror: Mirror, reason: str) -> None:

@@ -4,7 +4,7 @@ A ``Place`` gives a session its two links, and tells it while it works when anot
 ``FixedPlace`` is a server with an address. ``redis_sentinel`` asks sentinels for the primary, ``redis_slots`` asks
 the servers of a Redis Cluster who owns a slot; both know several addresses, of which some may be dead, hung or
 unreachable. ``first_answer`` asks them one after another, but waits for none longer than ``STAGGER`` before it asks
-the next one, too.
+the next one, too; ``all_answers`` asks all, and waits for none longer than that once one has answered.
 """
 
 from __future__ import annotations
@@ -133,6 +133,31 @@ async def first_answer(candidates: Sequence[T], ask: Callable[[T], Awaitable[R]]
             late.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
     raise max(failures, key=lambda error: error.degraded)
+
+
+async def all_answers(candidates: Sequence[T], ask: Callable[[T], Awaitable[R]]) -> list[R]:
+    """The good answers of all who are asked, but for those who are silent for ``STAGGER`` after another one's.
+
+    Failures as in ``first_answer``: when there is no good answer, what the most talkative one said is raised.
+    """
+    asked = {asyncio.ensure_future(ask(candidate)) for candidate in candidates}
+    good, failures = list[R](), list[LinkDownError]()
+    try:
+        while asked:
+            done, asked = await asyncio.wait(
+                asked, timeout=STAGGER if good else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            good += [answer.result() for answer in done if answer.exception() is None]
+            failures += [_as_link_down(error) for answer in done if (error := answer.exception()) is not None]
+    finally:
+        for late in asked:
+            late.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+    if not good:
+        raise max(failures, key=lambda error: error.degraded)
+    return good
 
 
 def _as_link_down(error: BaseException) -> LinkDownError:

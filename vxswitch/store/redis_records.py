@@ -116,7 +116,9 @@ class Records:
     async def allocate_ip(self, vni: int, subnet: str, owner: str) -> str:
         """The lowest free host address."""
         hosts = host_range(subnet)
-        words: list[Word] = [hosts.subnet, hosts.prefix, hosts.first, hosts.last, int(self._state.rules.grace * 1000)]
+        rules = self._state.rules
+        words: list[Word] = [hosts.subnet, hosts.prefix, hosts.first, hosts.last]
+        words += [int(rules.grace * 1000), int(rules.quarantine * 1000)]
         found = await self._run_ip(scripts.IP_ALLOCATE, vni, check_owner(owner), *words)
         if not found:
             raise ConflictError(f"subnet {hosts.subnet} of VNI {vni}: no free address")

@@ -6,7 +6,7 @@ again. The hash is the version: nodes of different versions use one server side 
 Every key of a script is passed in KEYS and has the cluster's hash tag, ``vx:{CLUSTER/0}:...``; the tag ends in the
 number of a bucket, of which there is one on a server that is not clustered. While a slot of a Redis Cluster is on its
 way from one server to another neither of them runs scripts over it: they are sent again for a second, then it is an
-error like any other.
+error like any other (``redis_moving`` says what still works).
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def _load(*parts: str) -> Script:
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-BEAT = _load("compare", "beat")
+BEAT = _load("compare", "leases", "beat")
+KEEP = _load("leases", "keep")
 CHECK = _load("compare", "check")
 CLAIM = _load("vni", "claim")
 RELEASE = _load("vni", "release")
@@ -76,18 +77,27 @@ class Run:
         return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
 
 
-async def run(link: Link, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
+async def run(
+    link: Link,
+    script: Script,
+    keys: Sequence[str],
+    arguments: Sequence[Word],
+    pauses: Sequence[float] = MOVING_PAUSES,
+) -> Any:
     """The script's answer; ServerRefusedError or LinkDownError."""
-    answer = (await run_all(link, [Run(script, keys, arguments)]))[0]
+    answer = (await run_all(link, [Run(script, keys, arguments)], pauses))[0]
     if isinstance(answer, ServerRefusedError):
         raise answer
     return answer
 
 
-async def run_all(link: Link, runs: Sequence[Run]) -> list[Any]:
-    """Scripts in one go, in order; errors stand in their place. What the server does not know is loaded first."""
+async def run_all(link: Link, runs: Sequence[Run], pauses: Sequence[float] = MOVING_PAUSES) -> list[Any]:
+    """Scripts in one go, in order; errors stand in their place. What the server does not know is loaded first.
+
+    ``pauses`` (seconds): when to send again those whose slot is on its way.
+    """
     answers = await _run_known(link, runs)
-    for pause in MOVING_PAUSES:
+    for pause in pauses:
         late = [at for at, answer in enumerate(answers) if _is(answer, MOVING)]
         if not late:
             break

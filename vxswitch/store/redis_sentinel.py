@@ -1,10 +1,15 @@
 """The primary as Redis Sentinel names it: ``redis+sentinel://[USER[:PASSWORD]@]HOST[:26379],.../PRIMARY[/DB]``.
 
-Before each session one of the sentinels is asked where the primary of this name is; user and password of the URL are
-those of the servers, sentinels have their own, or none. A failover ends the session by itself: the old primary is
-dead, or answers READONLY, or hangs up when it is made a replica. Only an old primary that is cut off from its
-sentinels, but not from us, goes on as if nothing had happened: so sentinels are asked again every few heartbeats, and
-when they name another address the session ends.
+Before each session all sentinels are asked at once where the primary of this name is; user and password of the URL are
+those of the servers, sentinels have their own, or none. Each failover has a number, the ``config-epoch``, that only
+grows, and the answer with the highest one is believed: a sentinel that is cut off together with the old primary goes on
+naming it. For the same reason nothing older than what was once believed is believed again, unless more than half of the
+sentinels answer and none knows better (they were set up anew).
+
+A failover ends the session by itself: the old primary is dead, or answers READONLY, or hangs up when it is made a
+replica. Only an old primary that is cut off from the others, but not from us, goes on as if nothing had happened: so
+sentinels are asked again every few heartbeats, and when another address is to be believed the session ends. A node that
+reaches no other sentinel than the old one stays; it has no way to know.
 
 What the old primary acknowledged and the new one never got is lost: gen, rev and digest show it (``redis_session``),
 and owners claim again. A sentinel's user needs no more than ``-@all +ping +sentinel|master``.
@@ -15,17 +20,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vxswitch.errors import UsageError
 from vxswitch.store.redis_connect import Endpoint, Link, LinkDownError, ServerRefusedError, TlsSettings, parse_database
-from vxswitch.store.redis_place import address_of, at_address, first_answer, open_pair, parse_hosts, shown_hosts
+from vxswitch.store.redis_place import address_of, all_answers, at_address, open_pair, parse_hosts, shown_hosts
 from vxswitch.store.rules import Rules
 
 log = logging.getLogger(__name__)
 
 PORT = 26379  # of a sentinel, by default
-ASK_BEATS = 10  # beats between two looks at where the primary is
+ASK_BEATS = 3  # beats between two looks at where the primary is
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a sentinel says: the primary since failover ``epoch``, is it down, and is it being replaced."""
+
+    primary: Endpoint
+    epoch: int
+    down: bool
+    leaving: bool
 
 
 def parse_sentinels(
@@ -55,6 +70,7 @@ class SentinelPlace:
         self._name = name
         self._server = server
         self._primary: Endpoint | None = None
+        self._epoch = 0  # the highest that was believed
 
     async def open(self, rules: Rules) -> tuple[Link, Link]:
         """See Place."""
@@ -80,30 +96,36 @@ class SentinelPlace:
                 raise LinkDownError("moved", f"the sentinels name another primary: {address_of(named)}")
 
     async def _find(self, rules: Rules) -> Endpoint:
-        """Ask the sentinels; who answered is asked first next time."""
+        """Ask the sentinels: the primary to be believed in now; LinkDownError."""
 
-        async def ask(sentinel: Endpoint) -> tuple[Endpoint, Endpoint]:
-            return sentinel, await self._ask(sentinel, rules)
+        async def ask(sentinel: Endpoint) -> Told:
+            return await self._ask(sentinel, rules)
 
-        answered, primary = await first_answer(self._sentinels, ask)
-        self._sentinels.remove(answered)
-        self._sentinels.insert(0, answered)
-        return primary
+        return self._believe(await all_answers(self._sentinels, ask))
 
-    async def _ask(self, sentinel: Endpoint, rules: Rules) -> Endpoint:
+    def _believe(self, answers: Sequence[Told]) -> Endpoint:
+        best = max(answers, key=lambda told: (told.epoch, not told.down, not told.leaving))
+        if best.epoch < self._epoch and 2 * len(answers) <= len(self._sentinels):
+            raise LinkDownError("stale", "the sentinels that answer have not heard of the last failover")
+        if best.down:
+            raise LinkDownError("o_down", "the primary is down, no other has been chosen yet")
+        self._epoch = best.epoch
+        return best.primary
+
+    async def _ask(self, sentinel: Endpoint, rules: Rules) -> Told:
         try:
             link = await Link.open(sentinel, rules)
             try:
                 answer = await link.call("SENTINEL", "MASTER", self._name)
             finally:
                 await link.close()
-            return self._named(dict(zip(answer[::2], answer[1::2], strict=True)))
+            return self._told(dict(zip(answer[::2], answer[1::2], strict=True)))
         except (LinkDownError, ServerRefusedError) as error:
             text = f"sentinel {address_of(sentinel)}: {error}"
             degraded = isinstance(error, ServerRefusedError) or error.degraded
             raise LinkDownError(error.code, text, degraded=degraded) from None
 
-    def _named(self, told: dict[bytes, bytes]) -> Endpoint:
-        if b"o_down" in told.get(b"flags", b"").split(b","):
-            raise LinkDownError("o_down", "the primary is down, no other has been chosen yet")
-        return at_address(self._server, told[b"ip"].decode(), int(told[b"port"]))
+    def _told(self, told: dict[bytes, bytes]) -> Told:
+        flags = told.get(b"flags", b"").split(b",")
+        primary = at_address(self._server, told[b"ip"].decode(), int(told[b"port"]))
+        return Told(primary, int(told.get(b"config-epoch", 0)), b"o_down" in flags, b"failover_in_progress" in flags)

@@ -7,7 +7,8 @@ far our own tables have come. A beat that registers us anew (first one, lease ru
 on the list of the asserter, which joins, claims and releases until the store says what the ports say.
 
 An answer that is an error (OOM, MISCONF, NOPERM ...) leaves the session standing, degraded, and beating: reading may
-still work. A broken link ends it; RedisStore makes the next one.
+still work. While a slot is on its way heartbeats keep the lease and do no more (``redis_moving``). A broken link ends
+the session; RedisStore makes the next one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from vxswitch.errors import StoreUnavailableError
 from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.codec import Poisoned, decode_member, encode_version, encode_vteps
 from vxswitch.store.mirror import Mirror
 from vxswitch.store.redis_assert import Asserter, claim_frozen
 from vxswitch.store.redis_connect import Link, LinkDownError, ServerRefusedError, Word
 from vxswitch.store.redis_events import Reader
+from vxswitch.store.redis_moving import REASON, keep_lease
 from vxswitch.store.redis_place import Place
 from vxswitch.store.redis_reap import Reaper
 from vxswitch.store.redis_state import State
@@ -114,9 +117,14 @@ class Session:
     # At the start.
 
     async def _inspect(self) -> bool:
-        """Read INFO: may the server throw our keys away? Returns whether it is another one than was read last."""
+        """Read INFO: is it a primary, may it throw our keys away? Returns whether it is another one than was read last.
+
+        A replica that takes writes (``replica-read-only no``) does not say READONLY; what it takes is lost.
+        """
         text = await self.command.call("INFO")
         info = dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
+        if info.get("role", "master") != "master":
+            raise LinkDownError("READONLY", "READONLY the server is a replica", degraded=True)
         server = (info.get("run_id", ""), info.get("master_replid", ""))
         changed = self._state.server not in (None, server)
         self._state.server = server
@@ -163,7 +171,8 @@ class Session:
                 if self._state.counts.beats % INSPECT_BEATS == 0:
                     await self._look_around()
             except ServerRefusedError as error:
-                await self._cannot_beat(error)
+                if not (error.code in scripts.MOVING and await self._keep_lease(error)):
+                    await self._cannot_beat(error)
             self.settled.set()
             self._poke.clear()
             try:
@@ -189,6 +198,7 @@ class Session:
         status, detail, left, lapsed, verdicts, time = await self._send_beat(names, mirrors, told, sent)
         now = state.clock.monotonic()
         state.set_rtt(now - sent, time / 1000)
+        state.lease.clocks(sent, now, time / 1000)
         self._turn += 1
         self._note_leases(names, left, lapsed, sent)
         was_registered = self.registered
@@ -225,7 +235,7 @@ class Session:
         words.append(len(told))
         for gen, rev in told.values():
             words += [gen, rev]
-        return await scripts.run(self.command, scripts.BEAT, keys, words)
+        return await scripts.run(self.command, scripts.BEAT, keys, words, pauses=())
 
     def _note_own(self, status: str, detail: str, now: float) -> bool:
         """Note how our own lease stands; true if we were registered anew, and must assert everything."""
@@ -261,6 +271,27 @@ class Session:
         if len(names) < len(self._state.watched):  # those not asked in this turn have not lapsed: they were renewed
             for name in ends:
                 ends[name] = max(ends[name], sent + self._state.rules.lease - self._state.rules.beat)
+
+    async def _keep_lease(self, error: ServerRefusedError) -> bool:
+        """The heartbeat that there can be while the slot is on its way; false if there can be none."""
+        state, names = self._state, self._next_names()
+        if not self.registered:
+            return False
+        sent = state.clock.monotonic()
+        try:
+            kept, left, lapsed, time = await keep_lease(self.command, state, names)
+        except StoreUnavailableError:
+            return False
+        state.counts.errors[error.code] += 1
+        now = state.clock.monotonic()
+        self._turn += 1
+        self._note_leases(names, left, lapsed, sent)
+        if kept:
+            state.lease.clocks(sent, now, time / 1000)
+            state.lease.renewed(now, anew=False)
+            state.set_status("up", REASON)
+        state.emit_leases()
+        return bool(kept)
 
     async def _cannot_beat(self, error: ServerRefusedError) -> None:
         state = self._state

@@ -4,16 +4,16 @@
 -- no lease and are heard; gen, rev, digest of each VNI to compare; gen and rev of each VNI whose rev is told.
 -- Returns {status, epoch or detail, ms left of each name (-1: none), names whose lease ran out lately, verdict of
 -- each VNI, the time in ms since 1970}.
-local PRUNE_MS = 86400000
-
 local function register()
   local epoch, uid = registered(NAME)
   local live = lease_end(NAME) > NOW
-  if uid and uid ~= UID and live then return 'taken', redis.call('HGET', NODES, NAME) end
+  if uid and uid ~= UID and live then
+    return 'taken', string.match(redis.call('HGET', NODES, NAME), '^1 %d+ %S+ %S+ %S+ %S+')
+  end
   if uid == UID and epoch > EPOCH and live then return 'fenced', integer(epoch) end
   local status = live and uid == UID and epoch == EPOCH and 'renewed' or 'registered'
   if status == 'registered' and uid == UID and epoch >= EPOCH then EPOCH = epoch + 1 end
-  local record = table.concat({'1', integer(EPOCH), UID, NAME, ARGV[4], ARGV[5]}, ' ')
+  local record = table.concat({'1', integer(EPOCH), UID, NAME, ARGV[4], ARGV[5], ARGV[6]}, ' ')
   if redis.call('HGET', NODES, NAME) ~= record then redis.call('HSET', NODES, NAME, record) end
   redis.call('ZADD', LEASE, integer(NOW + ARGV[6]), NAME)
   return status, integer(EPOCH)
@@ -27,13 +27,13 @@ local function prune()
   end
 end
 
-local function ask(count, at)
-  local left = {}
-  for i = 1, count do
-    local ends = lease_end(ARGV[at + i - 1])
-    left[i] = ends > NOW and ends - NOW < PRUNE_MS and ends - NOW or -1
+-- No lease lasts longer than its owner said when it took it; one that does was taken before the clock went back, and
+-- its owner may be dead. From now on it has what is left of a whole one at most.
+local function shorten()
+  for _, name in ipairs(redis.call('ZREVRANGEBYSCORE', LEASE, '+inf', integer(NOW + ARGV[6] + 1), 'LIMIT', 0, 16)) do
+    local length = string.match(redis.call('HGET', NODES, name) or '', '^1 %d+ %S+ %S+ %S+ %S+ (%d+)$') or ARGV[6]
+    if lease_end(name) > NOW + length then redis.call('ZADD', LEASE, integer(NOW + length), name) end
   end
-  return left
 end
 
 -- What these nodes have is not to be deleted. Who has been heard no more for a day is forgotten.
@@ -55,6 +55,7 @@ local function tell(count, key, at)
   end
 end
 
+shorten()
 local status, detail = register()
 prune()
 local names = tonumber(ARGV[7])
@@ -63,6 +64,6 @@ local compared = tonumber(ARGV[9 + names + heard])
 local told = tonumber(ARGV[10 + names + heard + 3 * compared])
 local left = ask(names, 8)
 if status == 'renewed' then hear(heard, 9 + names) end
-local lapsed = redis.call('ZREVRANGEBYSCORE', LEASE, integer(NOW), integer(NOW - 10 * ARGV[6]), 'LIMIT', 0, 256)
+local lapsed = lapsed_lately(ARGV[6])
 if status == 'renewed' then tell(told, 4 + 2 * compared, 11 + names + heard + 3 * compared) end
 return {status, detail, left, lapsed, compare_all(compared, 4, 10 + names + heard), NOW}

@@ -9,16 +9,22 @@ local function lives(row)
   return uid == row.uid and lease_end(row.node) > NOW
 end
 
+-- Times that cannot be, seen from now, were noted before the clock went back, and bind nobody.
 local function is_frozen(moves)
   local thaws = tonumber(string.match(moves or '', '^frozen:(%d+)$'))
-  return thaws and thaws > NOW
+  return thaws and thaws > NOW and thaws <= NOW + FREEZE
+end
+
+local function moved_lately(row)
+  local age = NOW - math.floor(row.since * 1000)
+  return age >= 0 and age < HOLD
 end
 
 -- Note that the MAC was taken from a live node; true if that freezes it.
 local function contested(mac, moves, loser)
   local recent = {}
   for at, uid in string.gmatch(moves or '', '(%d+):(%S+)') do
-    if tonumber(at) > NOW - WINDOW then recent[#recent + 1] = at .. ':' .. uid end
+    if tonumber(at) > NOW - WINDOW and tonumber(at) <= NOW then recent[#recent + 1] = at .. ':' .. uid end
   end
   recent[#recent + 1] = integer(NOW) .. ':' .. loser
   if #recent < MOVES_TO_FREEZE then
@@ -56,7 +62,7 @@ local function take(mac, text, row, evidence, ips, flags)
   local why = evidence .. ', from ' .. row.node
   if lives(row) then
     if evidence == 'reassert' then return 'moved', text end
-    if evidence == 'frame' and NOW - row.since * 1000 < HOLD then return 'hold_down', text end
+    if evidence == 'frame' and moved_lately(row) then return 'hold_down', text end
     why = why .. ', contested'
     if contested(mac, moves, row.uid) then
       flags = with_frozen(flags)

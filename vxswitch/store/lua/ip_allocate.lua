@@ -1,7 +1,8 @@
 -- The lowest free host address of a subnet; what the owner has, or had last and nobody took since, comes first.
 -- ARGV[5] subnet, [6] the address's leading hex digits, [7] and [8] the first and last host as its low 32 bits,
--- [9] grace ms. Returns {hex} or {} if the subnet is full.
+-- [9] grace ms, [10] quarantine ms. Returns {hex} or {} if the subnet is full.
 local subnet, prefix, first, last, grace = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local QUARANTINE = tonumber(ARGV[10])
 local CHUNK = 64
 
 local function had_before()
@@ -31,8 +32,10 @@ local function lowest(is_free)
   return nil
 end
 
+-- What rests for longer than the quarantine was put there before the clock went back.
 local function untouched(taken, resting)
-  return not taken and rests_for(resting) <= NOW
+  local ends = rests_for(resting)
+  return not taken and (ends <= NOW or ends > NOW + QUARANTINE)
 end
 
 -- Only when nothing else is left: what belongs to a node that has been dead for the grace period.

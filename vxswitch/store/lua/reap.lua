@@ -9,6 +9,9 @@ if not ends then
   return 'later'
 end
 if tonumber(ends) > NOW then return 'alive' end
+if tonumber(redis.call('ZSCORE', KEYS[11], DEAD) or 0) > NOW then -- noted before the clock went back
+  redis.call('ZADD', KEYS[11], integer(NOW), DEAD)
+end
 if not is_dead(DEAD, ARGV[8], KEYS[11]) then return 'later' end
 open(ARGV[4])
 local before = rev
