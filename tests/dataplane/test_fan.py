@@ -14,6 +14,7 @@ from tests.dataplane.frames import IP4, IP6, NO_VNET, cut, ethernet, mac, super_
 from tests.dataplane.groups import G4, G6, H4, NAMES, data, snooped
 from vxswitch.dataplane.fan import KEPT_COPIES, Fan
 from vxswitch.dataplane.flow import FlowCache
+from vxswitch.dataplane.leaving import Leaving
 from vxswitch.groups import Family, GroupTable, Members
 from vxswitch.wire.multicast import mac_of
 
@@ -103,8 +104,7 @@ def test_a_super_frame_is_cut_once_for_all() -> None:
     with Fabric() as fabric:
         three = Three(fabric)
         three.listen(G4, 1, 2, 4)
-        encap = three.hosts[0].encap
-        with mock.patch.object(type(encap), "_cut", autospec=True, side_effect=type(encap)._cut) as cuts:
+        with mock.patch.object(Leaving, "_cut", autospec=True, side_effect=Leaving._cut) as cuts:
             for _ in range(3):
                 three.ports[0].inbox.append(bulk(G4, 1, bytes(20_000), 1000))
             fabric.run()

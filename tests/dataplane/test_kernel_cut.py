@@ -60,7 +60,7 @@ def sender(pair: Pair, outer: tuple[str, str]) -> Iterator[Sender]:
         port = CablePort(spec, table, 0.0)
         table.install(mac(2), Peer(Vtep(outer[1])), "static", 0.0)
         encap = Encap(near, Stats())
-        encap.door = door
+        encap.leaving.door = door
         (receiver,) = far.receivers.values()
         yield Sender(encap, port, receiver)
         for _ in range(2):
@@ -86,7 +86,7 @@ def test_a_super_frame_arrives_cut(sender: Sender, outer: Any, ends: tuple[str, 
     decide(sender, ends)
     whole = bulk(size, ends)
     assert sender.send(whole) == [vxlan(VNI, frame) for frame in cut(whole)]
-    assert sender.encap.door is not None and sender.encap.door.sent == 1
+    assert sender.encap.leaving.door is not None and sender.encap.leaving.door.sent == 1
     assert sender.receiver.tos == 0 and sender.receiver.frames == sender.encap.underlay.sent
 
 
@@ -104,7 +104,7 @@ def test_frames_behind_a_super_frame_stay_behind_it(sender: Sender, outer: Any) 
     small = partial(ethernet(mac(2), mac(1), IP4, tcp(*FOUR, 1, 2, b"small, and last")), *FOUR)
     sent = [bulk(20_000), small, bulk(5_000), small, small]
     assert sender.send(*sent) == [vxlan(VNI, frame) for data in sent for frame in cut(data)]
-    door = sender.encap.door
+    door = sender.encap.leaving.door
     assert door is not None and door.sent == 5
     sender.now += 2 * HOLD
     assert sender.send(small) == [vxlan(VNI, finish(small))]
@@ -117,7 +117,7 @@ def test_udp_is_cut_here(sender: Sender, outer: Any) -> None:
     whole = super_frame(ethernet(mac(2), mac(1), IP4, packet), *FOUR, 1300)
     for _ in range(2):
         assert sender.send(whole) == [vxlan(VNI, frame) for frame in cut(whole)]
-    assert sender.encap.door is not None and sender.encap.door.sent == 0
+    assert sender.encap.leaving.door is not None and sender.encap.leaving.door.sent == 0
 
 
 @families
@@ -128,7 +128,7 @@ def test_the_outer_packets_are_the_same_as_by_the_sockets(sender: Sender, outer:
         sender.send(bulk(2000))
         packets = sniffed(wire, 4)
     layer = "IPv6" if ":" in outer[0] else "IP"
-    assert sender.encap.door is not None and sender.encap.door.sent == 1
+    assert sender.encap.leaving.door is not None and sender.encap.leaving.door.sent == 1
     for by_socket, by_door in zip(packets[:2], packets[2:], strict=True):
         for field in ("src", "dst", "hlim" if layer == "IPv6" else "ttl", "tc" if layer == "IPv6" else "tos"):
             assert getattr(by_socket[layer], field) == getattr(by_door[layer], field)

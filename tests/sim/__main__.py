@@ -23,6 +23,8 @@ PROGRESS = 10.0  # seconds between two lines that say how far it is
 TASKS = 10  # chunks until a process is replaced: what a thousand dead worlds leave behind goes with it
 SHOWN = 5  # failures that are enough, and are shown in full
 
+QUIET = logging.WARNING  # errors are looked at (``bugs``)
+
 
 def main() -> int:
     """Exit code 1: something was wrong."""
@@ -42,7 +44,7 @@ def main() -> int:
             sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
         )
     if not args.log:
-        logging.disable()
+        logging.disable(QUIET)
     if args.seed is not None:
         return one(args.seed, args.only, tell if args.log else None)
     if args.defects is not None:
@@ -63,7 +65,7 @@ def many(seeds: range, jobs: int) -> int:
     began = told = time.monotonic()
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     failed, runs, pings, demanded = [], 0, 0, 0
-    with multiprocessing.get_context("forkserver").Pool(jobs, logging.disable, maxtasksperchild=TASKS) as pool:
+    with multiprocessing.get_context("forkserver").Pool(jobs, logging.disable, (QUIET,), TASKS) as pool:
         for some, n, sent, owed in pool.imap_unordered(failures, chunks):
             failed += some
             runs, pings, demanded = runs + n, pings + sent, demanded + owed

@@ -30,7 +30,7 @@ from vxswitch.control.networks import Networks
 from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
 from vxswitch.control.reconciler import Reconciler
-from vxswitch.dataplane import decap, encap, underlay
+from vxswitch.dataplane import decap, leaving, underlay
 from vxswitch.dataplane.sockets import UdpLosses, UnderlayOptions
 from vxswitch.errors import NotFoundError, VxswitchError
 from vxswitch.fdb import LocalPort
@@ -79,6 +79,8 @@ class Disk:
 
     def write(self, name: str, document: Any) -> None:
         self.files[name] = copy.deepcopy(document)
+
+    keep = write  # this disk is never full
 
     def move_aside(self, name: str, why: str) -> None:
         raise AssertionError(f"{name} is unreadable: {why}")
@@ -332,7 +334,7 @@ def _losses() -> UdpLosses:
 def _make_switch(fabric: Underlay, address: str) -> Switch:
     """The real ways in and out, without what makes them expensive to make."""
     with (
-        mock.patch.object(encap, "Cutter", _cutter),
+        mock.patch.object(leaving, "Cutter", _cutter),
         mock.patch.object(decap, "Joiner", _joiner),
         mock.patch.object(underlay, "udp_losses", _losses),
     ):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.sim import test_threads as stories
 from tests.sim.defects import put_in
+from tests.sim.node import Disk
 from tests.sim.run import minimised, report, run
 
 SEEDS = 2000
@@ -26,6 +27,15 @@ def test_nothing_is_wrong_with_the_first_seeds() -> None:
 def test_the_same_seed_is_the_same_run() -> None:
     assert run(11) == run(11)
     assert run(11).mark != run(12).mark
+
+
+def test_an_exception_that_a_switch_survives_and_logs_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Disk, name: str, document: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(Disk, "keep", broken)
+    failed = next(outcome for seed in range(100) if (outcome := run(seed)).wrong)
+    assert "LookupError('a bug')" in failed.wrong[0]
 
 
 # -- it finds what it is there to find: defects that it has found, put back -------------------------------------------

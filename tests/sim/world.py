@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from tests.sim import calm
+from tests.sim import bugs, calm
 from tests.sim.calm import Calm
 from tests.sim.checks import Witness
 from tests.sim.frames import address_of, gratuitous, is_neighbours, number_of, ping, question
@@ -143,7 +143,8 @@ class World:
     def run(self, work: Any) -> None:
         """Boot, let ``work`` (a coroutine) happen, and end; what was wrong is in ``witness.wrong``."""
         try:
-            self.loop.run_until_complete(self._live(work))
+            with bugs.told_to(self.witness.say):
+                self.loop.run_until_complete(self._live(work))
         except Exception as error:
             self.witness.say(f"the run ended: {error!r} {traceback.format_exc(limit=-3)}")
         finally:

@@ -50,7 +50,10 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 uids = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True)
 numbers = st.integers(0, 2**53 - 1)
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).filter(
-    lambda ip: not (ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255")
+    lambda ip: (
+        not (ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255")
+        and not (ip.version == 6 and ip.is_link_local)
+    )
 )
 vteps = st.lists(st.builds(Vtep, addresses.map(str), st.integers(1, 65535)), max_size=3).map(tuple)
 flags = st.lists(st.text(string.ascii_lowercase, min_size=1, max_size=8), max_size=3).map(tuple)

@@ -311,4 +311,4 @@ class Ports(PortBook):
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("ports: %r", task.exception())
+            log.error("ports: what went on beside a command has failed", exc_info=task.exception())

@@ -3,12 +3,7 @@
 ``burst`` reads frames into one buffer until the port is empty or its share is used up. A frame whose flow has a
 decision that still holds goes straight to its hop; any other is judged by the stages, taught to the table, and decided.
 
-    to a VTEP      the VXLAN header is written over the vnet header's tail; the frame waits on its Path, as a view,
-                   for equal ones, and all leave when the burst is over: nothing waits for a timer
-    another        a small frame like one before it in its flow goes the same way unjudged, and its checksum is finished
-                   with those of the run (``unfinished``)
-    super-frame    cut into rows in the arena, sent at once, after what waits on the same Path
-    to a port      written as it was read, vnet header and all: a super-frame passes whole
+    to one hop     ``leaving`` says how: as datagrams that wait for equal ones, cut into rows, or as it was read
     to all others  (``_flood``) one copy to each other local port and to each VTEP of the network
     to a group     (``_group``) one copy to each port and VTEP behind which somebody listens: a cached decision, too
     ARP and ND     may be answered instead (``neighbours``); for an unknown destination it may wait (``asking``)
@@ -18,25 +13,20 @@ The buffer belongs to the Encap and is used again from the start as soon as what
 
 from __future__ import annotations
 
-from vxswitch.counters import ALIVE, Drop, Stats
+from vxswitch.counters import Drop, Stats
 from vxswitch.dataplane import groups, neighbours, stages
 from vxswitch.dataplane.asking import Asking, Held
 from vxswitch.dataplane.fan import KEPT_COPIES, Fan, fan_of
-from vxswitch.dataplane.flow import Flow, FlowKey, Like, flow_key
-from vxswitch.dataplane.kernel_cut import HOLD, TCP, WHOLE_MAX, Door
+from vxswitch.dataplane.flow import Flow, FlowKey, flow_key
+from vxswitch.dataplane.leaving import Leaving
 from vxswitch.dataplane.port import Port
 from vxswitch.dataplane.slot import VNET_LEN, Slot
-from vxswitch.dataplane.underlay import MAX_DATAGRAM, Path, Underlay
+from vxswitch.dataplane.underlay import Path, Underlay
 from vxswitch.fdb import Hop, Peer, Row, Table
-from vxswitch.offload import segment
-from vxswitch.offload.arena import Run
-from vxswitch.offload.segment import Cutter
 from vxswitch.wire import ethernet, ip, virtio
 from vxswitch.wire.address import STAND_IN
-from vxswitch.wire.checksum import complete
 from vxswitch.wire.flow import entropy
 from vxswitch.wire.neighbour import Said, answer, ask_all, listen
-from vxswitch.wire.vxlan import HEADER_LEN
 
 BURST_FRAMES = 64  # frames a port may send before the loop looks at another port
 BURST_BYTES = 256 << 10  # and bytes: four super-frames
@@ -45,7 +35,6 @@ READ_MAX = VNET_LEN + (1 << 16) + 64  # a TAP read: 64 KiB of packet, Ethernet h
 _TAG_FIRST_BYTES = frozenset((ethernet.ETH_P_8021Q >> 8, ethernet.ETH_P_8021AD >> 8))
 _BUFFER = 192 << 10  # 64 frames of 2 KiB and one super-frame; jumbo frames empty it sooner
 Decided = tuple[Hop, Path | None, int]  # hop, path, outer ToS
-_CUT_VERDICT = {segment.OK: ALIVE, segment.BAD: Drop.BAD_VNET_HDR, segment.UNSUPPORTED: Drop.UNSUPPORTED_GSO}
 
 
 class Encap:
@@ -55,11 +44,8 @@ class Encap:
         self.underlay = underlay
         self.stats = stats
         self.slot = Slot(_BUFFER)
-        self.cutter = Cutter()
-        self.rows = Run(self.slot.arena)
+        self.leaving = Leaving(underlay, self.slot, stats)
         self.tos_mask = 0xFF if copy_dscp else ip.ECN_MASK
-        self.waiting: list[Path] = []
-        self.door: Door | None = None  # the kernel cuts
         self.asking = Asking(stats, self._resume)
 
     def burst(self, port: Port, now: float) -> bool:
@@ -69,10 +55,10 @@ class Encap:
         n = 0
         alone = port.alone
         another = port.flows.another
-        quick = not port.limited and self.door is None
+        quick = not port.limited and self.leaving.door is None
         for taken in range(BURST_FRAMES):
             if at + READ_MAX > _BUFFER:
-                self.flush(now)
+                self.leaving.flush(now)
                 at = 0
             n = port.read(view[at : at + READ_MAX])
             if n <= 0:
@@ -80,28 +66,17 @@ class Encap:
                 break
             like = another(view, at, n) if n <= SMALL and quick else None
             if like is not None:
-                at = self._another(port, like, at, now)
+                at = self.leaving.another(port, like, at, now)
             else:
                 at = self._frame(port, at, n, now)
             if alone:  # it has nobody to share a send with, most likely: a failed read must not hold it up
-                self.flush(now)
+                self.leaving.flush(now)
                 port.alone = alone = False
             left -= n
             if left <= 0:
                 break
-        self.flush(now)
+        self.leaving.flush(now)
         return n >= 0
-
-    def flush(self, now: float) -> None:
-        """Send every run that is gathering."""
-        for path in self.waiting:
-            self._send(path, now)
-        self.waiting.clear()
-
-    def _send(self, path: Path, now: float) -> None:
-        if path.unfinished.count:
-            path.unfinished.finish(self.slot.arena)
-        self.underlay.send_run(path, now)
 
     def _frame(self, port: Port, at: int, n: int, now: float) -> int:
         """One frame, from read to hop. Returns where the next one may be read to."""
@@ -110,13 +85,13 @@ class Encap:
         port.rx_frames += slot.count
         port.rx_bytes += slot.wire_bytes
         if verdict:
-            return self._drop(port, verdict, at)
+            return self.leaving.drop(port, verdict, at)
         if port.limited and not port.admit(slot.count, slot.wire_bytes, now):
-            return self._drop(port, Drop.RATE, at)
+            return self.leaving.drop(port, Drop.RATE, at)
         flow = port.flows.find(slot.view, slot.start, n - VNET_LEN)
         if flow is not None:
             if slot.longest > flow.longest:
-                return self._drop(port, Drop.OVERSIZE, at)
+                return self.leaving.drop(port, Drop.OVERSIZE, at)
             flow.src.seen = now
             hop, path, tos = flow.hop, flow.path, flow.tos
             if n <= SMALL and not slot.gso_type and hop is flow.dst_hop:
@@ -124,40 +99,17 @@ class Encap:
         else:
             decided = self._decide(port, now)
             if isinstance(decided, int):
-                return self._drop(port, decided, at)
+                return self.leaving.drop(port, decided, at)
             if decided is None:
                 return at
             hop, path, tos = decided
         if path is not None:
-            return self._to_vtep(port, flow, path, tos, at, now)
+            return self.leaving.to_vtep(port, flow, path, tos, at, now)
         if isinstance(hop, Port):
-            self._to_port(hop)
+            self.leaving.to_port(hop)
             return at
         assert isinstance(hop, Fan)
         return self._to_listeners(port, hop, tos, at, now)
-
-    def _another(self, port: Port, like: Like, at: int, now: float) -> int:
-        """A frame like those before it: nothing about it is to be found out."""
-        flow, n, csum = like
-        path, slot = flow.path, self.slot
-        port.rx_frames += 1
-        port.rx_bytes += n - VNET_LEN
-        flow.src.seen = now
-        if path is None:
-            slot.take(at, n)
-            assert isinstance(flow.hop, Port)
-            self._to_port(flow.hop)
-            return at
-        view, start = slot.view, at + VNET_LEN
-        first = start - HEADER_LEN
-        waiting = self._gather(path, view[first : at + n], flow.tos, now)
-        if csum is not None:
-            if not waiting:
-                path.unfinished.begin(at, n, csum)
-            elif not path.unfinished.take(at, n, csum, waiting):
-                complete(view, start, n - VNET_LEN, *csum)
-        view[first:start] = port.header
-        return at + n
 
     def _decide(self, port: Port, now: float) -> Decided | int | None:
         """Judge and learn: (hop, path, outer ToS), or the reason it dies, or None: flooded, nothing left to do."""
@@ -219,100 +171,6 @@ class Encap:
             return min(0, self.slot.strip_tags())
         return ethernet.tag_count(self.slot.view, self.slot.start, self.slot.end - self.slot.start)
 
-    # -- one hop ---------------------------------------------------------------------------------------------------
-
-    def _to_vtep(self, port: Port, flow: Flow | None, path: Path, tos: int, at: int, now: float) -> int:
-        slot = self.slot
-        if (
-            self.door is not None
-            and flow is not None
-            and (slot.gso_type in TCP or flow.door_until > now)
-            and slot.end - slot.start <= WHOLE_MAX
-        ):
-            return self._through_door(self.door, port, flow, path, at, now)
-        if slot.gso_type:
-            if path.frames:
-                self._send(path, now)
-            verdict = self._cut(port)
-            if verdict:
-                return self._drop(port, verdict, at)
-            self.underlay.send_rows(path, self.rows, tos, now)
-            return at
-        self._gather(path, self._datagram(port), tos, now)
-        return slot.end
-
-    def _through_door(self, door: Door, port: Port, flow: Flow, path: Path, at: int, now: float) -> int:
-        """Leave it to the kernel; for a while all that follows in this flow goes the same way, so as to stay behind."""
-        slot = self.slot
-        if path.frames:
-            self._send(path, now)
-        if slot.gso_type:
-            flow.door_until = now + HOLD
-        elif slot.flags:
-            slot.finish_checksum()
-        verdict = door.send(slot, path, port.header, flow.tos)
-        if verdict:
-            return self._drop(port, verdict, at)
-        self.underlay.sent += slot.count
-        return at
-
-    def _gather(self, path: Path, datagram: memoryview, tos: int, now: float) -> int:
-        """The datagram joins the run that waits on the path, or that one leaves and a new one begins.
-
-        Returns how many waited before it; 0: it is the first.
-        """
-        size = len(datagram)
-        if path.room and size <= path.size and tos == path.tos and path.total + size <= MAX_DATAGRAM:
-            path.frames.append(datagram)
-            path.total += size
-            path.room = path.room - 1 if size == path.size else 0
-            return len(path.frames) - 1
-        if path.frames:
-            self._send(path, now)
-        else:
-            self.waiting.append(path)
-        path.frames.append(datagram)
-        path.size = path.total = size
-        path.tos = tos
-        path.room = self.underlay.max_segments - 1
-        return 0
-
-    def _datagram(self, port: Port) -> memoryview:
-        """The frame in the slot as the payload of one datagram: checksum finished, VXLAN header in front."""
-        slot = self.slot
-        if slot.flags:
-            slot.finish_checksum()
-        first = slot.start - HEADER_LEN
-        slot.view[first : slot.start] = port.header
-        return slot.view[first : slot.end]
-
-    def _cut(self, port: Port) -> int:
-        """Cut the super-frame in the slot into ``rows``, borrowed until the next cut."""
-        slot = self.slot
-        return _CUT_VERDICT[
-            self.cutter.cut(
-                slot.arena,
-                slot.start,
-                slot.end - slot.start,
-                slot.gso_type,
-                slot.gso_size,
-                slot.csum_start,
-                slot.csum_offset,
-                port.header,
-                self.rows,
-            )
-        ]
-
-    def _to_port(self, hop: Port) -> None:
-        """To another local port, as it was read: a partial checksum or a super-frame is the next kernel's matter."""
-        slot = self.slot
-        verdict = hop.write(slot.view[slot.at : slot.end])
-        if verdict:
-            hop.counts.by_reason[verdict] += slot.count
-        else:
-            hop.tx_frames += slot.count
-            hop.tx_bytes += slot.wire_bytes
-
     # -- many hops -------------------------------------------------------------------------------------------------
 
     def _group(self, port: Port, key: FlowKey | None, source: Row | None, tos: int, now: float) -> Decided | int | None:
@@ -331,10 +189,10 @@ class Encap:
         count = self.slot.count
         verdict = fan.verdict(port, count, now)
         if verdict:
-            return self._drop(port, verdict, at)
+            return self.leaving.drop(port, verdict, at)
         self.stats.mcast_frames += count
         self.stats.mcast_copies += fan.copies * count
-        return self._to_fan(port, fan, tos, at, now)
+        return self.leaving.to_fan(port, fan, tos, at, now)
 
     def _flood(self, port: Port, way: groups.Way, tos: int, now: float) -> int | None:
         """One copy to each other local port and to each VTEP of the network, within the port's budget."""
@@ -350,35 +208,10 @@ class Encap:
         if not fan.copies:
             self.stats.absorbed += 0 if way.nowhere else self.slot.count
             return way.nowhere or None
-        self.flush(now)  # a frame of the same flow may still wait, if its destination was known until now
-        self._to_fan(port, fan, tos, 0, now)
-        self.flush(now)
+        self.leaving.flush(now)  # a frame of the same flow may still wait, if its destination was known until now
+        self.leaving.to_fan(port, fan, tos, 0, now)
+        self.leaving.flush(now)
         return None
-
-    def _to_fan(self, port: Port, fan: Fan, tos: int, at: int, now: float) -> int:
-        """One copy to each hop, a super-frame cut once for all. Returns where the next frame may be read to."""
-        slot = self.slot
-        self.stats.copies += (fan.copies - 1) * slot.count
-        for hop in fan.ports:
-            self._to_port(hop)
-        if fan.missing:
-            port.counts.by_reason[Drop.NO_VTEP_ADDRESS] += fan.missing * slot.count
-        if not fan.paths:
-            return at
-        if not slot.gso_type:
-            datagram = self._datagram(port)
-            for path in fan.paths:
-                self._gather(path, datagram, tos, now)
-            return slot.end
-        verdict = self._cut(port)
-        if verdict:
-            port.counts.by_reason[verdict] += slot.count * len(fan.paths)
-            return at
-        for path in fan.paths:
-            if path.frames:
-                self._send(path, now)
-            self.underlay.send_rows(path, self.rows, tos, now)
-        return at
 
     # -- neighbours --------------------------------------------------------------------------------------------------
 
@@ -392,14 +225,14 @@ class Encap:
             return self._to_row(port, owner, tos)
         self.stats.absorbed += 1
         self._make(port, answer(said, owner.mac))
-        self._to_port(port)
+        self.leaving.to_port(port)
         return None
 
     def say(self, port: Port, frame: bytes) -> None:
         """A frame of the switch's own to what is behind one port. Not from within a burst."""
         self.slot.at = 0
         self._make(port, frame)
-        self._to_port(port)
+        self.leaving.to_port(port)
 
     def _make(self, port: Port, frame: bytes) -> None:
         """Put a frame of the switch's own where the last one stood."""
@@ -435,13 +268,13 @@ class Encap:
         self._make(port, question)
         verdict = self._to_all(port, _everybody(port), 0, now)
         if verdict:
-            self._drop(port, verdict, 0)
+            self.leaving.drop(port, verdict, 0)
 
     def _join_held(self, held: Held, now: float) -> None:
         """The row came while frames waited for it: they go first, this one behind them."""
         slot = self.slot
         held.frames.append(bytes(slot.view[slot.at : slot.end]))
-        self.flush(now)  # what follows uses the buffer from its start
+        self.leaving.flush(now)  # what follows uses the buffer from its start
         self._resume(held, now)
 
     def _resume(self, held: Held, now: float) -> None:
@@ -458,16 +291,12 @@ class Encap:
             else:
                 decided = self._to_all(port, _everybody(port), tos, now)
             if isinstance(decided, int):
-                self._drop(port, decided, 0)
+                self.leaving.drop(port, decided, 0)
             elif decided is not None and decided[1] is not None:
-                self._to_vtep(port, None, decided[1], decided[2], 0, now)
+                self.leaving.to_vtep(port, None, decided[1], decided[2], 0, now)
             elif decided is not None and isinstance(decided[0], Port):
-                self._to_port(decided[0])
-            self.flush(now)
-
-    def _drop(self, port: Port, verdict: int, at: int) -> int:
-        port.counts.by_reason[verdict] += self.slot.count
-        return at
+                self.leaving.to_port(decided[0])
+            self.leaving.flush(now)
 
 
 def _everybody(port: Port) -> groups.Way:

@@ -111,14 +111,14 @@ class Plane:
         if self._trial is None:
             return False
         works = self._trial.passed()
-        if works != (self.encap.door is not None):
+        if works != (self.encap.leaving.door is not None):
             self.use_door(works)
         self._trial.ask()
         return works
 
     def use_door(self, use: bool) -> None:
         """Let the kernel cut from now on, or no more."""
-        self.encap.door = self._door if use else None
+        self.encap.leaving.door = self._door if use else None
 
     def add_port(self, spec: PortSpec, fd: int, *, reads: bool = True) -> LocalPort:
         """Begin to forward for a TAP; the descriptor is the port's from here on. KeyError: no such network here.
@@ -175,7 +175,7 @@ class Plane:
         for receiver in self.underlay.receivers.values():
             self._remove_reader(receiver.sock.fileno())
         self.underlay.close()
-        self.encap.door = None
+        self.encap.leaving.door = None
         for opened in (self._door, self._trial):
             if opened is not None:
                 opened.close()
