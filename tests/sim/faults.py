@@ -76,8 +76,7 @@ async def crash(world: World, name: str, seconds: float) -> None:
     world.calm.begin(calm.host(name))
     await asyncio.sleep(seconds)
     world.calm.end(calm.host(name))
-    if not world.hosts[name].up:
-        world.start_host(name)
+    world.come_up(name)
 
 
 @kind(1, _a_host)
@@ -100,8 +99,7 @@ async def restart(world: World, name: str, seconds: float) -> None:
     world.kill_host(name)
     await asyncio.sleep(seconds)
     world.calm.end(calm.host(name))
-    if not world.hosts[name].up:
-        world.start_host(name)
+    world.come_up(name)
 
 
 @kind(4, _host_and_time)
@@ -151,8 +149,7 @@ async def reinstall(world: World, name: str, seconds: float) -> None:
     world.calm.end(calm.host(name))
     host = world.hosts[name]
     host.disk = type(host.disk)(f"{host.disk.uid}+")
-    if not host.up:
-        world.start_host(name)
+    world.come_up(name)
 
 
 @kind(2, _host_and_time)
@@ -166,8 +163,9 @@ async def readdress(world: World, name: str, seconds: float) -> None:
     await asyncio.sleep(seconds)
     world.calm.end(calm.host(name))
     if not host.up:
-        host.address = f"198.51.100.{world.random.randrange(1, 250)}"
-        world.start_host(name)
+        world.addresses += 1  # nobody else's
+        host.address = f"198.51.100.{world.addresses}"
+        world.come_up(name)
 
 
 async def _replace(world: World, old: Host, new: Host, disk: Any, seconds: float) -> None:

@@ -44,6 +44,7 @@ class World:
         self.underlay = Underlay(self.loop, random.Random(self.random.random()), self._bring)
         self.hosts: dict[str, Host] = {}
         self.renamed: dict[str | None, str] = {}
+        self.addresses = 0  # that hosts have moved to
         self.containers: list[Container] = []
         self.graveyard: list[Process] = []
         self.numbers = 0
@@ -110,6 +111,11 @@ class World:
             self.visited.setdefault((container.vni, container.mac), {})[host] = None
 
     # -- processes -------------------------------------------------------------------------------------------------
+
+    def come_up(self, name: str) -> None:
+        """Start a switch after a fault, unless somebody did so meanwhile, or its machine has another name now."""
+        if not self.hosts[name].up and name not in self.renamed:
+            self.start_host(name)
 
     def start_host(self, name: str) -> None:
         """Start a switch."""
