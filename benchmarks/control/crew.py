@@ -24,9 +24,12 @@ from vxswitch.model import Claimed, Snapshot, Withdrawn
 from vxswitch.store.redis import RedisStore
 from vxswitch.store.redis_connect import Endpoint
 from vxswitch.store.rules import Rules
+from vxswitch.switch.freezing import Freezer
 
 STARTS = 50  # nodes started a second in one process
 PATIENCE = 300.0  # seconds
+
+_freezer = Freezer()  # of the process, as every switch has one
 
 
 class SimulatedNode:
@@ -37,10 +40,11 @@ class SimulatedNode:
         self._shape = shape
         self.store = RedisStore(endpoint, CLUSTER, rules)
         self.rows: dict[int, set[bytes]] = {vni: set() for vni in shape.vnis(number)}
+        self._ours = {vni: shape.local_macs(number, vni) for vni in self.rows}
 
     async def start(self) -> None:
         """Connect, join, and follow what happens."""
-        await self.store.start(self._shape.record(self.number), lambda vni: self._shape.local_macs(self.number, vni))
+        await self.store.start(self._shape.record(self.number), lambda vni: self._ours.get(vni, ()))
         for vni in self.rows:
             await self.store.join(vni)
         self._task = asyncio.create_task(self._follow())
@@ -58,6 +62,7 @@ class SimulatedNode:
 
     async def _follow(self) -> None:
         async for event in self.store.events():
+            _freezer.note(event)
             match event:
                 case Snapshot():
                     self.rows[event.vni] = {row.mac for row in event.rows}
@@ -91,6 +96,11 @@ class Team:
 
         await until(whole, PATIENCE, interval=0.05)
 
+    async def behind(self, digests: dict[int, tuple[int, str]]) -> int:
+        """How many copies of tables are not what the store has; ``digests``: its rev and digest of each VNI."""
+        copies = [(vni, node.store.mirror_digest(vni)) for node in self.nodes for vni in node.rows]
+        return sum(copy is None or (copy.rev, copy.digest) != digests[vni] for vni, copy in copies)
+
     async def told(self) -> dict[str, float]:
         """CPU seconds of this process so far, and the time that heartbeats took last (seconds)."""
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -114,6 +124,7 @@ async def _obey(pipe: Connection, team: Team) -> None:
     words: dict[str, Callable[..., Any]] = {
         "start": team.start,
         "whole": team.whole,
+        "behind": team.behind,
         "told": team.told,
         "stop": team.stop,
     }

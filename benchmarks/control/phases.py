@@ -138,19 +138,33 @@ def _flush(server: Server, crews: list[Crew], shape: Shape) -> dict[str, Any]:
             pipe.hlen(table)
         return int(sum(pipe.execute())) >= shape.rows
 
+    until(lambda: not sum(_all(crews, "behind", _digests(server, shape))), BACK, "all read", interval=0.25)
+    told = _told(crews)
     before, began = server.read(time.monotonic()), time.monotonic()
     server.admin.flushall()
     until(claimed, BACK, "all rows in the store again", interval=0.1)
-    seconds, work = time.monotonic() - began, server.read(time.monotonic()) - before
-    _all(crews, "whole", shape.nodes)
-    told = _told(crews)
+    seconds = time.monotonic() - began
+    until(lambda: not sum(_all(crews, "behind", _digests(server, shape))), BACK, "all read again", interval=0.25)
+    whole, work = time.monotonic() - began, server.read(time.monotonic()) - before
+    now = _told(crews)
     return {
         "seconds": seconds,
-        "whole": time.monotonic() - began,
+        "whole": whole,
         "commands_per_mac": work.commands / shape.rows,
         "server_cpu": work.cpu,
-        "errors": told["errors"],
+        "node_cpu": (now["cpu"] - told["cpu"]) / shape.nodes,
+        "resyncs": now["resyncs"] - told["resyncs"],
+        "errors": now["errors"] - told["errors"],
     }
+
+
+def _digests(server: Server, shape: Shape) -> dict[int, tuple[int, str]]:
+    """Rev and digest of every network, as the store has them."""
+    keys, pipe = Keys(CLUSTER), server.admin.pipeline(transaction=False)
+    vnis = range(FIRST_VNI, FIRST_VNI + shape.networks)
+    for vni in vnis:
+        pipe.hmget(keys.parts(vni, "meta")[0], "rev", "digest")
+    return {vni: (int(rev or 0), digest or "") for vni, (rev, digest) in zip(vnis, pipe.execute(), strict=True)}
 
 
 def _all(crews: list[Crew], *words: Any) -> list[Any]:

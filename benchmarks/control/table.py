@@ -92,7 +92,8 @@ def _events(cluster: dict[str, Any]) -> Iterator[str]:
         [
             "FLUSHALL: until every row is in the store again",
             f"{flush['seconds']:.1f}",
-            f"{flush['commands_per_mac']:.1f} commands a MAC; every node had read it after {flush['whole']:.1f} s",
+            f"{flush['commands_per_mac']:.1f} commands a MAC; every node had read it after {flush['whole']:.1f} s; "
+            f"processor: server {flush['server_cpu']:.1f} s in all, a node {flush['node_cpu'] * 1e3:.0f} ms",
         ]
     )
 

@@ -147,8 +147,14 @@ async def test_a_record_that_others_made_meanwhile_is_a_conflict_and_forwarding_
     world.hub.flush()
     other = await world.node("n2", ["192.0.2.2"])
     await other.start("blue=100")
+    node.beat()
     assert await node.networks.catch_up()
     assert node.networks.by_name["red"].state == "conflict" and 100 in node.fdb.tables
+    assert world.hub.table(100).members.keys() == {"n2"}, "the two networks stay apart"
+    await other.joining.remove("blue")
+    world.hub.records.closed_until = 0.0
+    await node.settle()
+    assert state_of(node, "red") == ("up", True) and world.hub.table(100).members.keys() == {"n1"}
 
 
 async def test_catching_up_is_put_off_while_the_store_does_not_answer(world: World) -> None:

@@ -258,7 +258,7 @@ class Process:
         self.tasks.start("store events", self._follow)
         self.tasks.start("claims", self.announcer.run)
         self.ports.load()
-        await self.networks.start(self.world.settings, (), PATIENCE)
+        await self.networks.start(self.world.settings, (), PATIENCE, remembered=self._remembered)
         await self.ports.started()
         self.tasks.start("networks", self.networks.run)
         self.joined = True
@@ -267,8 +267,14 @@ class Process:
         async for event in self.store.events():
             self.reconciler.apply(event)
 
+    def _remembered(self, name: str) -> int | None:
+        """As ``control.tables`` reads it from the disk."""
+        vni: int | None = (self.host.disk.read("vnis") or {}).get(name)
+        return vni
+
     def housekeeping(self) -> None:
         """What serving, state.keep_epoch and others do now and then."""
+        self.host.disk.write("vnis", {n.name: n.vni for n in self.networks.by_name.values() if n.was_there})
         self.plane.poll(self.clock())
         self.ports.watch()
         self.host.disk.epoch = max(self.host.disk.epoch, self.store.node.epoch)

@@ -109,7 +109,8 @@ class SimStore(MemoryStore):
         """One script: what it says of leases is of the same instant as the rest of it."""
         hub = self._hub
         left = {name: hub.leases[name] - hub.now for name in self._watched if hub.lives(name)}
-        return *hub.beat(self._node), left, frozenset(hub.departed & self._watched.keys())
+        beaten = hub.beat(self._node, known=self._counts.connects > 0)
+        return *beaten, left, frozenset(hub.departed & self._watched.keys())
 
     def _tell(self) -> None:
         if self._reachable():
@@ -233,9 +234,9 @@ class SimStore(MemoryStore):
         """See base.py."""
         return await self._asked(lambda: self._hub.records.networks.get(name))
 
-    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
+    async def create_network(self, record: NetworkRecord, *, again: bool = False) -> NetworkRecord:
         """See base.py."""
-        return await self._asked(lambda: self._hub.records.create(record))
+        return await self._asked(lambda: self._hub.create_network(self._node, record, again=again))
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.conftest import World
 from tests.store.servers import until
-from vxswitch.errors import ConflictError, NotFoundError, UsageError
+from vxswitch.errors import ConflictError, NotFoundError, StoreUnavailableError, UsageError
 from vxswitch.model import NetworkRecord
 
 VNI = 4096
@@ -55,6 +55,24 @@ async def test_a_network_goes_when_no_other_member_is_left(anywhere: World) -> N
         await one.store.remove_network("blue")
     await two.store.join(blue.vni)
     await until(lambda: two.table(blue.vni).rows == {} and set(two.table(blue.vni).members) == {"two"})
+
+
+async def test_after_a_loss_new_networks_wait_until_those_that_there_were_are_back(anywhere: World) -> None:
+    one, two = await anywhere.node("one"), await anywhere.node("two")
+    red = await one.store.create_network(NetworkRecord("red", 0))
+    beats = one.store.counts.beats
+    anywhere.flush()
+    for asked in (NetworkRecord("blue", 0), NetworkRecord("green", red.vni)):  # before it knows of the loss, or after
+        with pytest.raises(StoreUnavailableError):
+            await two.store.create_network(asked)
+    await until(lambda: one.store.counts.beats > beats + 1)
+    three = await anywhere.node("three")
+    with pytest.raises(StoreUnavailableError, match="has lost its data"):
+        await three.store.create_network(NetworkRecord("blue", 0))
+    assert await one.store.create_network(red, again=True) == red
+    assert await three.store.create_network(NetworkRecord("red", 0)) == red, "which is there"
+    with pytest.raises(StoreUnavailableError):
+        await three.store.create_network(NetworkRecord("green", red.vni))
 
 
 # Addresses.

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from tests.store.conftest import RedisWorld, redis_world
-from tests.store.nodes import FAST, record
+from tests.store.nodes import FAST, Node, record
 from tests.store.servers import Server, until
+from vxswitch.model import NetworkRecord
 from vxswitch.store import redis_session
 from vxswitch.store.base import VniDigest
 from vxswitch.store.codec import encode_member
+from vxswitch.store.redis import RedisStore
 from vxswitch.store.redis_connect import Link
 from vxswitch.store.redis_scripts import BEAT, JOIN, run
 from vxswitch.store.redis_session import COMPARED, _next_of
+from vxswitch.store.rules import Rules
 
 VNI = 4096
 EMPTY = VniDigest(0, "", 0)
@@ -35,7 +39,8 @@ async def beat_for(world: RedisWorld, link: Link, name: str, lease_ms: int) -> N
     """A heartbeat of a node that is only a name."""
     node = record(name)
     caller = [name, node.uid, 1]
-    await run(link, BEAT, [*world.keys.node, world.keys.heard], [*caller, "10.0.0.1:4789", "1", lease_ms, 0, 0, 0, 0])
+    keys = [*world.keys.node, world.keys.heard, world.keys.loss, world.keys.vnis]
+    await run(link, BEAT, keys, [*caller, "10.0.0.1:4789", "1", lease_ms, 0, 0, 0, 0, 0])
     keys = [*world.keys.of_vni(VNI), world.keys.joined(name)]
     await run(link, JOIN, keys, [*caller, "0" * 16, encode_member(node), VNI, "="])
 
@@ -113,7 +118,42 @@ async def test_all_networks_are_whole_soon_after_a_flush(world: RedisWorld, monk
     await until(lambda: all(set(two.table(vni).snapshots) >= {"start", "gen"} for vni in vnis))
     await until(lambda: all(world.server.admin.hlen(world.key(vni, "fdb")) for vni in vnis))
     assert two.store.counts.beats - beats < 10
+    assert all(two.table(vni).snapshots == ["start", "gen"] for vni in vnis), "read once, when all is there"
     assert all(two.table(vni).removed == [] for vni in vnis)
+
+
+async def test_who_notices_a_loss_tells_all_others(world: RedisWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rules, "spread", 0.1)
+    one = await world.member("one", VNI)
+    await one.attach(VNI, 1)
+    seldom = Node(
+        RedisStore(
+            world.server.endpoint(), world.keys.nodes[4:].partition("/")[0], replace(FAST, beat=30.0, lease=90.0)
+        ),
+        record("two"),
+    )
+    world.nodes.append(await seldom.start())
+    await seldom.store.join(VNI)
+    await seldom.attach(VNI, 2)
+    await until(seldom.has(VNI, {1: "one", 2: "two"}))
+    world.server.admin.flushall()
+    await until(
+        lambda: set(world.server.admin.hkeys(world.key(VNI, "fdb"))) == {"02:00:00:00:00:01", "02:00:00:00:00:02"}
+    )
+    await until(lambda: seldom.table(VNI).snapshots[-1] == "gen" and seldom.table(VNI).removed == [])
+    assert float(world.server.admin.hget(world.keys.vnis, "closed")) / 1000 > world.server.admin.time()[0]
+
+
+async def test_networks_are_made_again_when_the_time_to_come_back_is_over(shared: RedisWorld) -> None:
+    one = await shared.node("one")
+    admin = shared.server.admin
+    for mark in (
+        admin.time()[0] * 1000 - 1,
+        admin.time()[0] * 1000 + 10**9,
+        "nonsense",
+    ):  # over, absurd, no time at all
+        admin.hset(shared.keys.vnis, "closed", mark)
+        assert await one.store.create_network(NetworkRecord(f"net{str(mark)[-9:]}", 0))
 
 
 async def test_a_lease_that_is_given_back_stays_so_in_all_networks(shared: RedisWorld) -> None:

@@ -166,8 +166,9 @@ class Announcer:
         table = self._fdb.tables.get(vni)
         if table is None or not table.claims:
             return
-        yield from self.ports.expected(vni)
-        for row in list(table.rows.values()):
+        waiting, rows = list(self.ports.expected(vni)), list(table.rows.values())  # whoever asks may take its time
+        yield from waiting
+        for row in rows:
             if row.hop is not None and row.hop.local:
                 yield self._local_mac(vni, row)
 

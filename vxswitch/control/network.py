@@ -19,6 +19,7 @@ class Network:
         self.configured = configured  # by the file or the command line of ``run``, not by a later command
         self.state: NetworkState = "pending"
         self.reason: str | None = None
+        self.remembered: int | None = None  # its VNI in an earlier life of this node
         self.table: Table | None = None
         self.settled = asyncio.Event()  # the store's record was read and this node is a member (or there is no store)
 
@@ -31,6 +32,11 @@ class Network:
     def vni(self) -> int | None:
         """None as long as only the store could tell."""
         return self.table.vni if self.table is not None else self.settings.vni
+
+    @property
+    def was_there(self) -> bool:
+        """This node has had it with this VNI: a store that does not know it has lost it, or was away since."""
+        return self.settled.is_set() or (self.settings.vni is not None and self.settings.vni == self.remembered)
 
     def view(self) -> dict[str, Any]:
         """As ``networks`` in ``vxswitch status``, and a little more."""

@@ -14,6 +14,7 @@ by ``run`` when it can be.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -121,7 +122,8 @@ class Networks:
 
         Waits ``patience`` seconds at most for a store that has not said yet how it is; ``insist``: even if it says no,
         because it is our own and about to come up. ConflictError if its record of a configured network contradicts.
-        ``remembered``: the VNI that a network had in an earlier life, for those whose VNI only the store could tell.
+        ``remembered``: the VNI that a network had in an earlier life, for those whose VNI only the store could tell;
+        and what was there in an earlier life need not wait where a store that lost its data makes no new networks yet.
         """
         self._everywhere = tuple(peers)
         for settings in wanted:
@@ -129,9 +131,11 @@ class Networks:
         for settings in self._saved():
             if settings.name not in self.by_name and all(n.vni != settings.vni for n in self.by_name.values()):
                 self.by_name[settings.name] = Network(settings, configured=False)
+        for network in self.by_name.values():
+            network.remembered = remembered(network.name)
         if self.recorded and self.by_name:
             await self._read_records(deadline(patience), insist)
-            self._remember(remembered)
+            self._remember()
         for network in self.by_name.values():
             if network.table is None and network.vni is not None and network.state != "conflict":
                 await self.bring_up(network)
@@ -149,10 +153,10 @@ class Networks:
             elif network.configured:
                 raise ConflictError(network.reason or f"network {network.name!r} contradicts the store")
 
-    def _remember(self, remembered: Callable[[str], int | None]) -> None:
+    def _remember(self) -> None:
         """The store has not told these networks' VNIs: go on with those they had."""
         for network in [n for n in self.by_name.values() if n.vni is None and n.state == "pending"]:
-            vni = remembered(network.name)
+            vni = network.remembered
             if vni is not None and all(other.vni != vni for other in self.by_name.values()):
                 network.settings = msgspec.structs.replace(network.settings, vni=vni)
 
@@ -223,7 +227,7 @@ class Networks:
     async def _agree(self, network: Network, until: float) -> NetworkRecord | None:
         """The store's record, made if there was none; None: it contradicts. StoreUnavailableError: later."""
         try:
-            record = await patiently(self._record(network.settings), until)
+            record = await patiently(self._record(network.settings, again=network.was_there), until)
             reason = asked_for.contradiction(network.settings, record)
         except UsageError as error:
             record, reason = None, str(error)
@@ -234,12 +238,12 @@ class Networks:
         network.state, network.reason = "conflict", reason
         return None
 
-    async def _record(self, settings: config.Network) -> NetworkRecord:
+    async def _record(self, settings: config.Network, *, again: bool) -> NetworkRecord:
         record = await self._store.get_network(settings.name)
         if record is not None:
             return record
         try:
-            return await self._store.create_network(settings.record())
+            return await self._store.create_network(settings.record(), again=again)
         except ConflictError:
             theirs = await self._store.get_network(settings.name)  # another node was quicker
             if theirs is None:
@@ -314,7 +318,7 @@ class Networks:
         """The store is back, maybe empty: its records of settled networks, and what its absence left undone in them.
 
         False: it did not answer, and has to be asked again. A record that contradicts us now is a conflict: the network
-        goes on as it is.
+        goes on as it is. If its VNI is another network's by now it is no member any more, so that the two stay apart.
         """
         for network in [n for n in self.by_name.values() if n.settled.is_set()]:
             try:
@@ -325,11 +329,28 @@ class Networks:
                 network.state, network.reason = "conflict", str(error)
                 log.error("network %s: %s", network.name, error)
                 continue
-            if record is not None:
+            if record is None:
+                await self._step_out(network)
+            else:
                 await self._adopt(network, record)
                 network.state, network.reason = "up", None
                 await self.follower.network_settled(network)
         return True
+
+    async def _step_out(self, network: Network) -> None:
+        """The record contradicts us: where the VNI is not ours any more, be no member and announce nothing.
+
+        ``settle_all`` tries from then on whether the network may come back.
+        """
+        table = network.table
+        assert table is not None
+        with contextlib.suppress(StoreUnavailableError):
+            record = await patiently(self._store.get_network(network.name), deadline())
+            if record is not None and record.vni == table.vni:
+                return
+            table.on_local = table.on_heard = None
+            network.settled.clear()
+            await patiently(self._store.leave(table.vni), deadline())  # remembered, if it cannot be done now
 
     async def settle_all(self) -> None:
         """Try every network that is not settled, until the store does not answer."""
@@ -339,8 +360,9 @@ class Networks:
             except StoreUnavailableError:
                 return
             except VxswitchError as error:
+                if network.reason != str(error):
+                    log.error("network %s cannot come up: %s", network.name, error)
                 network.state, network.reason = "conflict", str(error)
-                log.error("network %s cannot come up: %s", network.name, error)
 
     # -- commands --------------------------------------------------------------------------------------------------
 

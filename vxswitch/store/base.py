@@ -119,7 +119,7 @@ class Store(Protocol):
         reassert: Callable[[int], Iterable[LocalMac]],
         heard: Callable[[str], bool] = deaf,
     ) -> None:
-        """Begin. ``reassert(vni)`` returns every MAC that this node has in that VNI, now.
+        """Begin. ``reassert(vni)`` returns every MAC that this node has in that VNI, now; it may be taken in slices.
 
         Its MACs are claimed again after each reconnect, without new evidence: such a claim never takes a MAC from
         another live node. Rows of this node that it does not name are released.
@@ -145,8 +145,12 @@ class Store(Protocol):
         """All networks of the cluster."""
         ...
 
-    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
-        """Create, or return the existing equal one; ``vni`` 0 = allocate (from 4096). ConflictError if it differs."""
+    async def create_network(self, record: NetworkRecord, *, again: bool = False) -> NetworkRecord:
+        """Create, or return the existing equal one; ``vni`` 0 = allocate (from 4096). ConflictError if it differs.
+
+        After a loss of data new networks wait (StoreUnavailableError) until every node had the time to come back with
+        those that it has: these are created ``again``, at once, and so keep their VNIs.
+        """
         ...
 
     async def get_network(self, name: str) -> NetworkRecord | None:

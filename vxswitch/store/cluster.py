@@ -138,9 +138,9 @@ class ClusterStore:
         """All networks."""
         return await (await self._bucket(0)).networks()
 
-    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
+    async def create_network(self, record: NetworkRecord, *, again: bool = False) -> NetworkRecord:
         """See base.py."""
-        return await (await self._bucket(0)).create_network(record)
+        return await (await self._bucket(0)).create_network(record, again=again)
 
     async def get_network(self, name: str) -> NetworkRecord | None:
         """The record, None if there is none."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import socket
 from dataclasses import replace
 from functools import lru_cache
 
@@ -30,7 +31,6 @@ from vxswitch.model import (
     check_network_name,
     check_vni,
     format_mac,
-    parse_mac,
 )
 from vxswitch.store.base import LocalMac
 from vxswitch.store.rules import MAX_IPS
@@ -41,12 +41,12 @@ EPOCH_MAX = 2**53 - 1  # Lua's numbers are doubles
 _NODE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _UID = r"[A-Za-z0-9_.-]{1,64}"
 _NUMBER = r"(0|[1-9]\d{0,15})"
-_ROW = re.compile(
-    rf"1 {_NUMBER} ((?:0|[1-9]\d{{0,10}})\.\d{{6}}) {_NUMBER} ({_UID}) ({_NODE}) "
-    r"(\S+) (\S+) (-|[a-z]+(?:,[a-z]+)*)\Z",
-    re.ASCII,
-)
+_ROW = re.compile(rf"1 {_NUMBER} ((?:0|[1-9]\d{{0,10}})\.\d{{6}}) (\S+ \S+ \S+ \S+) (\S+) (\S+)\Z", re.ASCII)
+_OWNER = re.compile(rf"{_NUMBER} ({_UID}) ({_NODE}) (\S+)\Z", re.ASCII)
+_FLAGS = re.compile(r"(?:-|[a-z]+(?:,[a-z]+)*)\Z", re.ASCII)
 _MEMBER = re.compile(rf"1 {_NUMBER} ({_UID}) ({_NODE}) (\S+) ([!-~]{{1,64}})\Z", re.ASCII)
+_NO_MAC = bytes(6)
+_NO_IPV4, _NO_IPV6 = bytes(4), bytes(16)
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}\Z")
 
 
@@ -80,7 +80,7 @@ def encode_vteps(vteps: tuple[Vtep, ...]) -> str:
 def encode_ips(ips: tuple[str, ...]) -> str:
     """Canonical addresses, at most MAX_IPS; UsageError if one of them is no address."""
     try:
-        return encode_list(tuple(str(ipaddress.ip_address(ip)) for ip in ips[:MAX_IPS]))
+        return encode_list(tuple(ip if _is_host(ip) else str(ipaddress.ip_address(ip)) for ip in ips[:MAX_IPS]))
     except ValueError as error:
         raise UsageError(f"address of a MAC: {error}") from None
 
@@ -94,7 +94,8 @@ def canonical_mac(mac: LocalMac) -> LocalMac:
         if not re.fullmatch(r"[a-z]{1,32}", flag, re.ASCII):
             raise UsageError(f"flag {flag!r} of MAC {format_mac(mac.mac)}: want lower-case letters")
     flags = tuple(flag for flag in mac.flags if flag != "frozen")
-    return replace(mac, ips=_decode_list(encode_ips(mac.ips)), flags=flags)
+    ips = _decode_list(encode_ips(mac.ips))
+    return mac if (ips, flags) == (mac.ips, mac.flags) else replace(mac, ips=ips, flags=flags)
 
 
 def encode_version(version: str) -> str:
@@ -116,19 +117,9 @@ def decode_row(vni: int, field: bytes, value: bytes) -> Claim:
     mac, match = decode_mac(field), _ROW.match(text)
     if match is None:
         raise Poisoned(f"row of {format_mac(mac)}")
-    rev, since, epoch, uid, node, vteps, ips, flags = match.groups()
-    return Claim(
-        vni=vni,
-        mac=mac,
-        node=node,
-        uid=uid,
-        epoch=int(epoch),
-        vteps=_decode_vteps(vteps),
-        ips=_decode_ips(ips),
-        flags=_decode_list(flags),
-        since=float(since),
-        rev=int(rev),
-    )
+    rev, since, owner, ips, flags = match.groups()
+    epoch, uid, node, vteps = _decode_owner(owner)
+    return Claim(vni, mac, node, uid, epoch, vteps, _decode_ips(ips), _decode_flags(flags), float(since), int(rev))
 
 
 def encode_member(node: NodeRecord) -> str:
@@ -176,8 +167,8 @@ def decode_mac(field: bytes) -> bytes:
     text = decode_ascii(field)
     if not _MAC.match(text):
         raise Poisoned("MAC")
-    mac = parse_mac(text)
-    if mac[0] & 1 or not any(mac):
+    mac = bytes.fromhex(text.replace(":", ""))
+    if mac[0] & 1 or mac == _NO_MAC:
         raise Poisoned(f"MAC {text}")
     return mac
 
@@ -220,6 +211,22 @@ def _decode_list(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
+def _decode_owner(text: str) -> tuple[int, str, str, tuple[Vtep, ...]]:
+    """Whose rows these are: a cluster has many rows and few owners, whose words are kept once."""
+    match = _OWNER.match(text)
+    if match is None:
+        raise Poisoned(f"owner {text[:64]}")
+    return int(match[1]), match[2], match[3], _decode_vteps(match[4])
+
+
+@lru_cache(maxsize=256)
+def _decode_flags(text: str) -> tuple[str, ...]:
+    if not _FLAGS.match(text):
+        raise Poisoned(f"flags {text[:64]}")
+    return _decode_list(text)
+
+
+@lru_cache(maxsize=4096)
 def _decode_vteps(text: str) -> tuple[Vtep, ...]:
     try:
         vteps = tuple(Vtep.parse(word) for word in _decode_list(text))
@@ -230,8 +237,27 @@ def _decode_vteps(text: str) -> tuple[Vtep, ...]:
     return vteps
 
 
+def _is_host(word: str) -> bool:
+    """Whether this is the canonical text of a unicast address, as a fast look tells; False: look closely.
+
+    ipaddress takes ten times as long, and a table of 10^5 rows has as many addresses. IPv6 with an IPv4 tail is written
+    in two ways by different versions of Python, and is left to it.
+    """
+    try:
+        if ":" not in word:
+            packed = socket.inet_pton(socket.AF_INET, word)
+            return packed[0] & 0xF0 != 0xE0 and packed != _NO_IPV4 and socket.inet_ntop(socket.AF_INET, packed) == word
+        packed = socket.inet_pton(socket.AF_INET6, word)
+        usual = packed[0] != 0xFF and packed != _NO_IPV6 and "." not in word
+        return usual and socket.inet_ntop(socket.AF_INET6, packed) == word
+    except (OSError, ValueError):
+        return False
+
+
 def _decode_ips(text: str) -> tuple[str, ...]:
     words = _decode_list(text)
+    if len(words) <= MAX_IPS and all(map(_is_host, words)):
+        return words
     try:
         ips = [ipaddress.ip_address(word) for word in words]
     except ValueError as error:

@@ -102,7 +102,7 @@ class MemoryStore:
             now = self._clock()
             self._lease.asks()
             self._lease.clocks(now, now, self._hub.now)
-            self._beaten(*self._hub.beat(self._node))
+            self._beaten(*self._hub.beat(self._node, known=self._counts.connects > 0))
         else:
             self._beaten("down", self._node)
 
@@ -132,9 +132,9 @@ class MemoryStore:
         """All networks."""
         return list(self._server().records.networks.values())
 
-    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
+    async def create_network(self, record: NetworkRecord, *, again: bool = False) -> NetworkRecord:
         """See base.py."""
-        return self._server().records.create(check_record(record))
+        return self._server().create_network(self._node, check_record(record), again=again)
 
     async def get_network(self, name: str) -> NetworkRecord | None:
         """The record, None if there is none."""

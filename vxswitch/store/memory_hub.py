@@ -12,12 +12,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from vxswitch.model import Claim, Claimed, GroupsChanged, LogEntry, MemberJoined, MemberLeft, NodeRecord, Withdrawn
+from vxswitch.model import (
+    Claim,
+    Claimed,
+    GroupsChanged,
+    LogEntry,
+    MemberJoined,
+    MemberLeft,
+    NetworkRecord,
+    NodeRecord,
+    Withdrawn,
+)
 from vxswitch.store.base import ClaimResult, LocalMac
 from vxswitch.store.codec import encode_member
 from vxswitch.store.groups import NONE
 from vxswitch.store.memory_records import MemoryRecords
 from vxswitch.store.mirror import Change, Mirror
+from vxswitch.store.networks import closed_after_loss, not_registered
 from vxswitch.store.rules import LOG_LENGTH, Clock, Rules
 
 
@@ -112,10 +123,15 @@ class MemoryHub:
 
     # The scripts, in the order in which a node's life needs them.
 
-    def beat(self, node: NodeRecord) -> tuple[str, NodeRecord]:
-        """Register or renew: ``renewed``, ``registered`` (with the epoch now valid), ``taken`` or ``fenced``."""
+    def beat(self, node: NodeRecord, *, known: bool = False) -> tuple[str, NodeRecord]:
+        """Register or renew: ``renewed``, ``registered`` (with the epoch now valid), ``taken`` or ``fenced``.
+
+        ``known``: it was registered once; if it is not now, data are lost.
+        """
         self._shorten()
         old, live = self.nodes.get(node.name), self.lives(node.name)
+        if old is None and known and self.records.closed_until <= self.now:
+            self.records.closed_until = self.now + self.rules.come_back
         if old and old.uid != node.uid and live:
             return "taken", old
         if old and old.uid == node.uid and old.epoch > node.epoch and live:
@@ -133,6 +149,16 @@ class MemoryHub:
         longest = self.now + self.rules.lease
         for name in [name for name, ends in self.leases.items() if ends > longest]:
             self.leases[name] = longest
+
+    def create_network(self, node: NodeRecord, record: NetworkRecord, *, again: bool) -> NetworkRecord:
+        """A network, if it may be new now, or was there before data were lost, or is there."""
+        if not again and record.name not in self.records.networks:
+            known = self.nodes.get(node.name)
+            if known is None or known.uid != node.uid:
+                raise not_registered(record)
+            if self.records.closed_until > self.now:
+                raise closed_after_loss(record, self.records.closed_until - self.now)
+        return self.records.create(record)
 
     def fence(self, node: NodeRecord) -> str | None:
         """Why this node may not write now, None if it may."""

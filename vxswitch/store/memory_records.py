@@ -29,6 +29,7 @@ class MemoryRecords:
         self._next_vni = FIRST_VNI
         self._pools: dict[int, _Pool] = {}
         self.networks: dict[str, NetworkRecord] = {}
+        self.closed_until = 0.0  # by the hub's clock: after a loss of data, until then no new network is made
 
     def create(self, record: NetworkRecord) -> NetworkRecord:
         """A new network, or the equal one that exists; ConflictError."""

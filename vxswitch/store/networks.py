@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from vxswitch.errors import ConflictError, UsageError
+from vxswitch.errors import ConflictError, StoreUnavailableError, UsageError
 from vxswitch.model import NetworkRecord, check_network_name, check_vni
 
 
@@ -35,3 +35,16 @@ def same_or_conflict(existing: NetworkRecord, wanted: NetworkRecord) -> NetworkR
 def vni_in_use(wanted: NetworkRecord, other: str) -> ConflictError:
     """The VNI belongs to another name."""
     return ConflictError(f"network {wanted.name}: VNI {wanted.vni} is in use by network {other}")
+
+
+def closed_after_loss(wanted: NetworkRecord, seconds: float) -> StoreUnavailableError:
+    """New networks wait: one of those that were there might have its VNI."""
+    return StoreUnavailableError(
+        f"network {wanted.name}: the store has lost its data, and makes new networks again when all nodes had the time "
+        f"to tell theirs, in {seconds:.1f} s"
+    )
+
+
+def not_registered(wanted: NetworkRecord) -> StoreUnavailableError:
+    """The store does not know this node (any more): its next heartbeat tells why."""
+    return StoreUnavailableError(f"network {wanted.name}: this node is not registered in the store yet")

@@ -105,9 +105,9 @@ class RedisStore:
         """All networks."""
         return await (await self._records()).networks()
 
-    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
+    async def create_network(self, record: NetworkRecord, *, again: bool = False) -> NetworkRecord:
         """See base.py."""
-        return await (await self._records()).create(record)
+        return await (await self._records()).create(record, again=again)
 
     async def get_network(self, name: str) -> NetworkRecord | None:
         """The record, None if there is none."""

@@ -19,19 +19,22 @@ from vxswitch.store.rules import BATCH
 POISON = frozenset({"VXPOISON", "WRONGTYPE"})  # error codes after which a VNI's keys are repaired
 
 
-async def claim(link: Link, state: State, macs: Sequence[LocalMac], evidence: str | None = None) -> list[ClaimResult]:
-    """Claim canonical MACs of any VNIs, in order, in one pipeline; ``evidence`` stands for theirs if given."""
-    batches = [
-        (vni, batch[at : at + BATCH])
-        for vni, batch in ((vni, list(group)) for vni, group in groupby(macs, key=lambda mac: mac.vni))
-        for at in range(0, len(batch), BATCH)
-    ]
-    runs = [(vni, _claim_run(state, vni, batch, evidence)) for vni, batch in batches]
+async def claim(link: Link, state: State, macs: Sequence[LocalMac]) -> list[ClaimResult]:
+    """Claim canonical MACs of any VNIs, in order, in one pipeline."""
+    batches = _by_vni(macs)
+    runs = [(vni, _claim_run(state, vni, batch)) for vni, batch in batches]
     results: list[ClaimResult] = []
     for (vni, batch), answers in zip(batches, await run_repairing(link, state, runs), strict=True):
         for mac, (refused, row) in zip(batch, answers, strict=True):
             results.append(_result(state, vni, mac.mac, refused.decode(), row))
     return results
+
+
+async def claim_again(link: Link, state: State, macs: Sequence[LocalMac]) -> None:
+    """Claim without new evidence: no MAC is taken from another live node. How the rows stand the log tells."""
+    runs = [(vni, _claim_run(state, vni, batch, "reassert")) for vni, batch in _by_vni(macs)]
+    for answers in await run_repairing(link, state, runs):
+        state.counts.refused.update(refused.decode() for refused, _ in answers if refused)
 
 
 async def release(link: Link, state: State, macs: Sequence[tuple[int, bytes, int]]) -> None:
@@ -64,7 +67,13 @@ async def run_repairing(link: Link, state: State, runs: Sequence[tuple[int, scri
     return answers
 
 
-def _claim_run(state: State, vni: int, macs: Sequence[LocalMac], evidence: str | None) -> scripts.Run:
+def _by_vni(macs: Sequence[LocalMac]) -> list[tuple[int, list[LocalMac]]]:
+    """The claims of one script call each, in order."""
+    groups = [(vni, list(group)) for vni, group in groupby(macs, key=lambda mac: mac.vni)]
+    return [(vni, group[at : at + BATCH]) for vni, group in groups for at in range(0, len(group), BATCH)]
+
+
+def _claim_run(state: State, vni: int, macs: Sequence[LocalMac], evidence: str | None = None) -> scripts.Run:
     rules = state.rules
     words: list[Word] = [
         encode_vteps(state.node.vteps),

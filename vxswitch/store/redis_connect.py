@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import hiredis
 from redis import exceptions
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -207,9 +208,8 @@ class Link:
                 raise self.error
             try:
                 async with asyncio.timeout(self._timeout + wait):
-                    await self._connection.send_packed_command(
-                        self._connection.pack_commands(commands), check_health=False
-                    )
+                    packed = b"".join([hiredis.pack_command(tuple(words)) for words in commands])
+                    await self._connection.send_packed_command(packed, check_health=False)
                     return [await self._answer() for _ in commands]
             except (exceptions.RedisError, OSError) as error:  # OSError: TimeoutError is one
                 self._break(_link_down(error))

@@ -6,6 +6,9 @@ entry is believed if its rev is the next one and its digest comes out, else a sn
 contradicts itself shows that something else wrote into the keys: the repair script puts that right, under a new gen,
 and the snapshot is taken again.
 
+After a loss of data (``hold``) the tables are read only when all nodes had the time to claim again: each is then read
+once, whole, and not claim by claim. Who notices a loss first tells all others over one more stream (beat.lua).
+
 Only this task changes the mirrors, so that a VNI's events leave in order.
 """
 
@@ -32,25 +35,44 @@ Entry = tuple[bytes, list[bytes]]
 
 
 class Reader:
-    """See the head of this file. ``on_broken`` is told of a VNI whose owners must claim again."""
+    """See the head of this file.
 
-    def __init__(self, state: State, link: Link, on_broken: Callable[[int], None]) -> None:
+    ``on_broken`` is told of a VNI whose owners must claim again, and whether its mirror has been read since;
+    ``on_loss`` that another node has noticed a loss of data.
+    """
+
+    def __init__(
+        self, state: State, link: Link, on_broken: Callable[[int, bool], None], on_loss: Callable[[], None]
+    ) -> None:
         self._state = state
         self._link = link
         self._on_broken = on_broken
+        self._on_loss = on_loss
         self._wanted: dict[int, str] = {}
-        self._postponed: dict[int, str] = {}  # wanted, but nobody has joined the VNI since its keys were lost
+        self._postponed: dict[int, str] = {}  # wanted, but held, or nobody has joined the VNI since its keys were lost
+        self._held_until = 0.0
         self._taking: int | None = None
         self._wake_id = "0"
+        self._loss_id = "0"
         self._progress = asyncio.Event()
 
     def want(self, vni: int, reason: str) -> None:
         """Take a snapshot of this VNI next time (the first reason stands)."""
         self._wanted.setdefault(vni, reason)
 
+    def hold(self, seconds: float) -> None:
+        """Data are lost: read tables with a broken history only when this time is over."""
+        self._held_until = self._state.clock.monotonic() + seconds
+
     def has_work(self) -> bool:
         """Whether a snapshot is to be taken, so that the reader should be woken."""
-        return bool(self._wanted or self._postponed) or not all(m.loaded for m in self._state.mirrors.values())
+        if self._wanted or not all(mirror.loaded for mirror in self._state.mirrors.values()):
+            return True
+        return bool(self._postponed) and self.holds() <= 0
+
+    def holds(self) -> float:
+        """Seconds that tables with a broken history are still to wait."""
+        return self._held_until - self._state.clock.monotonic()
 
     def is_behind(self, mirror: Mirror) -> bool:
         """Whether a snapshot is still to come: then this mirror proves nothing."""
@@ -78,6 +100,7 @@ class Reader:
 
     async def run(self) -> None:
         """Read until the link breaks."""
+        await self._find_last_loss()
         while True:
             await self._take_snapshots()
             await self._give_up()
@@ -94,6 +117,9 @@ class Reader:
         while self._wanted:
             vni, reason = next(iter(self._wanted.items()))
             del self._wanted[vni]
+            if reason in BROKEN_HISTORY and self.holds() > 0:
+                self._postponed[vni] = reason
+                continue
             self._taking = vni
             try:
                 if vni in self._state.mirrors:
@@ -117,7 +143,7 @@ class Reader:
             return  # left meanwhile
         if not tables.mark.gen:  # nobody has joined yet: the asserter will, and then wakes this task
             self._postponed[mirror.vni] = reason
-            self._on_broken(mirror.vni)
+            self._on_broken(mirror.vni, False)
             return
         if reason not in BROKEN_HISTORY:  # a gap may be all that was seen of it
             reason = mirror.broken_by(tables.mark) or reason
@@ -126,7 +152,7 @@ class Reader:
         self._state.counts.resyncs[reason] += 1
         await self._state.emit(event)
         if reason in BROKEN_HISTORY:
-            self._on_broken(mirror.vni)
+            self._on_broken(mirror.vni, True)
 
     async def _repair(self, vni: int, tables: Tables | None) -> None:
         bad_rows = tables.bad_rows[:REMOVALS] if tables else []
@@ -145,27 +171,48 @@ class Reader:
     # The logs.
 
     async def _read(self) -> None:
-        wake = self._state.keys.wake(self._state.node.name)
-        block = self._state.rules.beat
-        mirrors = {self._log(mirror.vni): mirror for mirror in self._state.mirrors.values() if mirror.loaded}
-        ids = [self._wake_id, *(f"{mirror.rev}-1" for mirror in mirrors.values())]
+        wake, loss = self._state.keys.wake(self._state.node.name), self._state.keys.loss
+        block = self._block()
+        mirrors = {self._log(mirror.vni): mirror for mirror in self._state.mirrors.values() if self._is_read(mirror)}
+        ids = [self._wake_id, self._loss_id, *(f"{mirror.rev}-1" for mirror in mirrors.values())]
         words: list[Word] = ["XREAD", "COUNT", ENTRIES, "BLOCK", max(1, int(block * 1000)), "STREAMS"]
         try:
-            answer = await self._link.call(*words, wake, *mirrors, *ids, wait=block)
+            answer = await self._link.call(*words, wake, loss, *mirrors, *ids, wait=block)
         except ServerRefusedError as error:
             if error.code in scripts.MOVING:
                 await asyncio.sleep(MOVING_PAUSE)
                 return
             if error.code != "WRONGTYPE":
                 raise
-            await self._find_wrong_types(wake, mirrors)
+            await self._find_wrong_types([wake, loss], mirrors)
             return
         for stream, entries in answer or ():
-            mirror = mirrors.get(stream.decode())
-            if mirror is None:
-                self._wake_id = entries[-1][0].decode()
-            else:
+            mirror = mirrors.get(name := stream.decode())
+            if mirror is not None:
                 await self._follow(mirror, entries)
+            elif name == loss:
+                self._loss_id = entries[-1][0].decode()
+                self._on_loss()
+            else:
+                self._wake_id = entries[-1][0].decode()
+
+    async def _find_last_loss(self) -> None:
+        """What was told before this session began is known by now: only what comes later is heard."""
+        try:
+            told = await self._link.call("XREVRANGE", self._state.keys.loss, "+", "-", "COUNT", 1)
+        except ServerRefusedError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            return  # the first XREAD deals with it
+        self._loss_id = told[0][0].decode() if told else "0"
+
+    def _is_read(self, mirror: Mirror) -> bool:
+        return mirror.loaded and mirror.vni not in self._postponed
+
+    def _block(self) -> float:
+        """Seconds to wait for news: tables that are held are to be read when that is over."""
+        holds = self.holds() if self._postponed else 0.0
+        return min(self._state.rules.beat, holds) if holds > 0 else self._state.rules.beat
 
     async def _follow(self, mirror: Mirror, entries: list[Entry]) -> None:
         """Apply the entries of one VNI's log, as far as they continue what is known."""
@@ -207,15 +254,15 @@ class Reader:
                 self._state.note_live(change.node.name)
         return None
 
-    async def _find_wrong_types(self, wake: str, mirrors: dict[str, Mirror]) -> None:
+    async def _find_wrong_types(self, pokes: list[str], mirrors: dict[str, Mirror]) -> None:
         """Something made one of the streams into another type, and XREAD does not say which."""
-        kinds = await self._link.pipeline([("TYPE", stream) for stream in (wake, *mirrors)])
-        for kind, mirror in zip(kinds[1:], mirrors.values(), strict=True):
+        kinds = await self._link.pipeline([("TYPE", stream) for stream in (*pokes, *mirrors)])
+        for kind, mirror in zip(kinds[len(pokes) :], mirrors.values(), strict=True):
             if kind not in (b"stream", b"none"):
                 self.want(mirror.vni, "poison")
-        if kinds[0] not in (b"stream", b"none"):
+        if any(kind not in (b"stream", b"none") for kind in kinds[: len(pokes)]):
             self._state.poisoned("wake stream")
-            await scripts.run(self._link, scripts.TYPES, [wake], ["stream"])
+            await scripts.run(self._link, scripts.TYPES, pokes, ["stream"] * len(pokes))
 
     def _log(self, vni: int) -> str:
         return self._state.keys.parts(vni, "log")[0]

@@ -12,7 +12,7 @@ from vxswitch.model import VNI_MAX, NetworkRecord
 from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.addresses import address_key, address_text, check_owner, host_range
 from vxswitch.store.codec import Poisoned, decode_network, encode_network
-from vxswitch.store.networks import check_record, same_or_conflict, vni_in_use
+from vxswitch.store.networks import check_record, closed_after_loss, not_registered, same_or_conflict, vni_in_use
 from vxswitch.store.redis_connect import Link, ServerRefusedError, Word
 from vxswitch.store.redis_state import State
 from vxswitch.store.rules import FIRST_VNI
@@ -57,14 +57,19 @@ class Records:
             return self._decode(name.encode(), text) if text else None
         return None
 
-    async def create(self, record: NetworkRecord) -> NetworkRecord:
-        """Create or return the equal one."""
+    async def create(self, record: NetworkRecord, *, again: bool) -> NetworkRecord:
+        """Create or return the equal one; ``again``: it was there before the store lost its data."""
         check_record(record)
         keys = [self._state.keys.networks, self._state.keys.vnis]
         words: list[Word] = [record.name, record.vni, encode_network(replace(record, vni=0)), FIRST_VNI, VNI_MAX]
+        words.append(int(again))
         status, answer = await self._run(scripts.NETWORK_CREATE, keys, ["hash", "hash"], *words)
         if status == b"vni":
             raise vni_in_use(record, answer.decode("ascii", "replace"))
+        if status == b"closed":
+            raise closed_after_loss(record, int(answer) / 1000)
+        if status == b"stranger":
+            raise not_registered(record)
         if status == b"none_free":
             raise ConflictError(f"network {record.name}: no free VNI, give =VNI")
         try:

@@ -37,7 +37,7 @@ def _load(*parts: str) -> Script:
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-BEAT = _load("compare", "leases", "beat")
+BEAT = _load("closed", "compare", "leases", "beat")
 KEEP = _load("leases", "keep")
 CHECK = _load("compare", "check")
 CLAIM = _load("vni", "claim")
@@ -51,7 +51,7 @@ ACKS = _load("vni", "acks")
 LAPSE = _load("lapse")
 WAKE = _load("wake")
 TYPES = _load("types")
-NETWORK_CREATE = _load("network_create")
+NETWORK_CREATE = _load("closed", "network_create")
 NETWORK_REMOVE = _load("network_remove")
 VNI_REMOVE = _load("vni_remove")
 LAYOUT = _load("layout")
@@ -138,6 +138,7 @@ class Keys:
         self.heard = f"{self._prefix}heard"
         self.networks = f"{self._prefix}networks"
         self.vnis = f"{self._prefix}vnis"
+        self.loss = f"{self._prefix}loss"
         self.node = [self.nodes, self.lease]
 
     def of_vni(self, vni: int) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
@@ -24,7 +25,7 @@ from vxswitch.errors import StoreUnavailableError
 from vxswitch.store import redis_scripts as scripts
 from vxswitch.store.codec import Poisoned, decode_member, encode_version, encode_vteps
 from vxswitch.store.mirror import Mirror
-from vxswitch.store.redis_assert import Asserter, claim_frozen
+from vxswitch.store.redis_assert import Asserter, What, claim_frozen
 from vxswitch.store.redis_connect import Link, LinkDownError, ServerRefusedError, Word
 from vxswitch.store.redis_events import Reader
 from vxswitch.store.redis_moving import REASON, keep_lease
@@ -49,7 +50,7 @@ class Session:
         self._place = place
         self.command = command
         self._links = (command, reading)
-        self._reader = Reader(state, reading, self.assert_vni)
+        self._reader = Reader(state, reading, self._on_broken, self._on_loss)
         self._asserter = Asserter(state, command, self._reader)
         self._reaper = Reaper(state, command)
         self._turn = 0
@@ -96,7 +97,7 @@ class Session:
     def assert_groups(self, vni: int) -> None:
         """Tell the groups of our ports in this VNI, soon."""
         if self.registered:
-            self._asserter.add_groups(vni)
+            self._asserter.add([vni], What.GROUPS)
 
     async def resync(self, vni: int) -> None:
         """Have the reader take a snapshot of this VNI now."""
@@ -153,13 +154,33 @@ class Session:
 
     async def _check_all(self) -> None:
         """Compare every mirror at its own rev; those of another history get a snapshot."""
+        lost = False
         mirrors = iter([mirror for mirror in self._state.mirrors.values() if not self._reader.is_behind(mirror)])
         while chunk := list(islice(mirrors, COMPARED)):
             keys = [*self._state.keys.node, *self._compared_keys(chunk)]
             words = [*self._state.caller(), *_marks(chunk)]
-            for mirror, verdict in zip(chunk, await scripts.run(self.command, scripts.CHECK, keys, words), strict=True):
+            verdicts = await scripts.run(self.command, scripts.CHECK, keys, words)
+            if b"gen" in verdicts and not lost:
+                lost = True
+                self._reader.hold(self._when_all_are_back())
+            for mirror, verdict in zip(chunk, verdicts, strict=True):
                 if verdict:
                     self._reader.want(mirror.vni, verdict.decode())
+
+    # What was lost.
+
+    def _on_broken(self, vni: int, read: bool) -> None:
+        self._asserter.add([vni], What.MISSING if read else What.ALL)
+
+    def _on_loss(self) -> None:
+        """Another node found that data are lost: look too, and not all at once."""
+        if self.registered and self._reader.holds() <= 0:
+            wait = random.uniform(0.0, self._state.rules.spread)
+            asyncio.get_running_loop().call_later(wait, self._poke.set)
+
+    def _when_all_are_back(self) -> float:
+        """Seconds until all nodes have claimed again, if they can; and then they do not all read at once either."""
+        return self._state.rules.spread * random.uniform(1.0, 2.0)
 
     # The heartbeat.
 
@@ -203,6 +224,8 @@ class Session:
         self._note_leases(names, left, lapsed, sent)
         was_registered = self.registered
         anew = self._note_own(status.decode(), detail.decode("ascii", "replace"), now)
+        if anew and was_registered:  # the store lost us: what else did it lose?
+            self._reader.hold(self._when_all_are_back())
         if anew:
             state.untold |= state.applied
         else:
@@ -211,7 +234,7 @@ class Session:
         for mirror, mark, verdict in zip(mirrors, marks, verdicts, strict=True):
             if verdict and mark == (mirror.gen, mirror.rev) and not self._reader.is_behind(mirror):
                 self._reader.want(mirror.vni, verdict.decode())
-        if anew and was_registered:  # the store lost us: what else did it lose?
+        if anew and was_registered:
             await self._check_all()
         if self._reader.has_work():
             await self._reader.wake(self.command)
@@ -224,12 +247,13 @@ class Session:
         state = self._state
         heard = _next_of([name for name in state.absent(now) if state.heard(name)], self._turn, ASKED)
         told_keys = [key for vni in told for key in state.keys.parts(vni, "meta", "acks")]
-        keys = [*state.keys.node, state.keys.heard, *self._compared_keys(mirrors), *told_keys]
+        keys = [*self._beat_keys(), *self._compared_keys(mirrors), *told_keys]
         words: list[Word] = [
             *state.caller(),
             encode_vteps(state.node.vteps),
             encode_version(state.node.version),
             int(state.rules.lease * 1000),
+            int(state.rules.come_back * 1000) if state.known else 0,
         ]
         words += [len(names), *names, len(heard), *heard, len(mirrors), *_marks(mirrors)]
         words.append(len(told))
@@ -248,7 +272,7 @@ class Session:
             state.set_status("degraded", _why_not_ours(status, detail))
             return False
         anew = status != "renewed" or not self.registered
-        self.registered = True
+        self.registered = state.known = True
         state.node = replace(state.node, epoch=int(detail))
         state.lease.renewed(now, anew=anew)
         state.set_status("degraded" if self._policy else "up", self._policy)
@@ -300,11 +324,15 @@ class Session:
         state.counts.errors[error.code] += 1
         if error.code == "WRONGTYPE":
             state.poisoned(error)
-            keys = [*state.keys.node, state.keys.heard]
-            await scripts.run(self.command, scripts.TYPES, keys, ["hash", "zset", "zset"])
+            types = ["hash", "zset", "zset", "stream", "hash"]
+            await scripts.run(self.command, scripts.TYPES, self._beat_keys(), types)
             self._poke.set()
         state.set_status("degraded", str(error))
         state.emit_leases()
+
+    def _beat_keys(self) -> list[str]:
+        keys = self._state.keys
+        return [*keys.node, keys.heard, keys.loss, keys.vnis]
 
     # Whose turn it is.
 

@@ -42,6 +42,7 @@ class State:
         self.leaving: set[int] = set()  # left here, not yet in the store
         self.watched: Counter[str] = Counter()
         self.counts = StoreCounts()
+        self.known = False  # registered once: a store that does not know us has lost data
         self.lease = OwnLease(rules)
         self.left: dict[str, float] = {}  # when leases end
         self.departed: set[str] = set()  # took their lease back themselves, and have none since

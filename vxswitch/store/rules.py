@@ -41,6 +41,11 @@ class Rules:
     backoff_max: float = 1.0  # the longest pause between attempts to connect
 
     @property
+    def spread(self) -> float:
+        """Over how long all nodes spread their return to a store that lost its data: it has room for all of them."""
+        return self.beat / 2
+
+    @property
     def come_back(self) -> float:
         """How long an owner may need to claim again after the store lost its data: until then nothing is withdrawn.
 

@@ -64,7 +64,7 @@ class StaticStore:
         """None: networks are what this node's configuration says."""
         return []
 
-    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
+    async def create_network(self, record: NetworkRecord, *, again: bool = False) -> NetworkRecord:
         """The record as it is; without a VNI there is nobody to choose one."""
         check_network_name(record.name)
         if record.vni == 0:

@@ -1,12 +1,24 @@
 -- One heartbeat: register or renew, ask about other nodes' leases, compare tables, tell how far the own ones have come.
--- KEYS[3] who was heard when; meta and log of each VNI to compare, in turn; meta and acks of each VNI whose rev is told.
--- ARGV[4] vteps, [5] version, [6] lease ms, then four lists, each after its length: names to ask about; names that have
--- no lease and are heard; gen, rev, digest of each VNI to compare; gen and rev of each VNI whose rev is told.
+-- KEYS[3] who was heard when, [4] the stream that tells of a loss, [5] vnis; meta and log of each VNI to compare, in turn;
+-- meta and acks of each VNI whose rev is told. ARGV[4] vteps, [5] version, [6] lease ms, [7] for how long (ms) nodes may
+-- come back after a loss, 0 from one that was never registered; then four lists, each after its length: names to ask
+-- about; names that have no lease and are heard; gen, rev, digest of each VNI to compare; gen and rev of each VNI whose
+-- rev is told.
 -- Returns {status, epoch or detail, ms left of each name (-1: none), names whose lease ran out lately, verdict of
 -- each VNI, the time in ms since 1970}.
+
+-- Who was registered and is not: data are lost. The first one to find that tells all readers; and until all others
+-- have come back no new network is made, for it might get the VNI of one that is there.
+local function note_loss()
+  if ARGV[7] == '0' or closed_until(KEYS[5]) > 0 then return end
+  redis.call('HSET', KEYS[5], 'closed', integer(NOW + ARGV[7]))
+  redis.call('XADD', KEYS[4], 'MAXLEN', 1, '*', 'w', '1')
+end
+
 local function register()
   local epoch, uid = registered(NAME)
   local live = lease_end(NAME) > NOW
+  if not uid then note_loss() end
   if uid and uid ~= UID and live then
     return 'taken', string.match(redis.call('HGET', NODES, NAME), '^1 %d+ %S+ %S+ %S+ %S+')
   end
@@ -58,12 +70,12 @@ end
 shorten()
 local status, detail = register()
 prune()
-local names = tonumber(ARGV[7])
-local heard = tonumber(ARGV[8 + names])
-local compared = tonumber(ARGV[9 + names + heard])
-local told = tonumber(ARGV[10 + names + heard + 3 * compared])
-local left = ask(names, 8)
-if status == 'renewed' then hear(heard, 9 + names) end
+local names = tonumber(ARGV[8])
+local heard = tonumber(ARGV[9 + names])
+local compared = tonumber(ARGV[10 + names + heard])
+local told = tonumber(ARGV[11 + names + heard + 3 * compared])
+local left = ask(names, 9)
+if status == 'renewed' then hear(heard, 10 + names) end
 local lapsed = lapsed_lately(ARGV[6])
-if status == 'renewed' then tell(told, 4 + 2 * compared, 11 + names + heard + 3 * compared) end
-return {status, detail, left, lapsed, compare_all(compared, 4, 10 + names + heard), NOW}
+if status == 'renewed' then tell(told, 6 + 2 * compared, 12 + names + heard + 3 * compared) end
+return {status, detail, left, lapsed, compare_all(compared, 6, 11 + names + heard), NOW}

@@ -1,6 +1,8 @@
 -- Create a network. KEYS[3] networks (name -> record), KEYS[4] vnis (vni -> name, and 'next' for the allocator).
 -- ARGV[4] name, [5] vni (0: allocate), [6] the record with "vni":0 in it, [7] first VNI to allocate, [8] highest VNI.
--- Returns {'created' | 'exists' | 'vni' | 'none_free', record or the name that has the VNI}.
+-- ARGV[9] '1': the caller has had this network before the store lost its data. Any other new one waits until all nodes
+-- had the time to say what they have (beat.lua), and one that the store does not know may not have heard of a loss.
+-- Returns {'created' | 'exists' | 'vni' | 'none_free' | 'closed' | 'stranger', record, the name that has the VNI, or ms}.
 local NETWORKS, VNIS, TRIES = KEYS[3], KEYS[4], 100000
 local name, first, highest = ARGV[4], tonumber(ARGV[7]), tonumber(ARGV[8])
 
@@ -27,6 +29,12 @@ end
 local existing = redis.call('HGET', NETWORKS, name)
 local prefix = '{"name":"' .. name .. '","vni":'
 if existing and string.sub(existing, 1, #prefix) == prefix then return {'exists', existing} end
+if ARGV[9] ~= '1' then
+  local _, uid = registered(NAME)
+  if uid ~= UID then return {'stranger', ''} end
+  local closed = closed_until(VNIS)
+  if closed > 0 then return {'closed', integer(closed - NOW)} end
+end
 local vni = tonumber(ARGV[5])
 if vni == 0 then
   vni = allocate()
