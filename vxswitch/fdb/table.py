@@ -1,19 +1,4 @@
-"""The forwarding tables: the one thing that control and data share.
-
-Control writes (``install``, ``withdraw``, ``set_flood``, ...), data reads and learns; one thread, plain dicts, no lock.
-A frame meets it twice: its destination is looked up, its source is learned or refreshed.
-
-A ``Row`` is never replaced while its MAC stays in the table, only changed; when it leaves, its ``hop`` becomes None.
-So whoever keeps a Row (the decision caches of the data plane) sees every move by comparing ``row.hop``. Everything
-else that a cached decision depends on (policy, ports, peers) changes ``Table.generation``.
-
-Which row may replace which (``may_move``): static > given to a local port > claimed > learned. A learned row never
-masks a claimed one; between learned rows the later frame wins. Ageing counts from the last frame that a MAC *sent*.
-
-Bounds: ``max_macs`` learned and claimed rows per network, ``port.max_macs`` per local port. A full table takes a new
-MAC only by evicting from the hop that holds the most learned rows, if that is not the newcomer's own; else it
-refuses to learn. Forwarding is never refused.
-"""
+"""One network's forwarding table; what it promises stands at the head of the room (``vxswitch.fdb``)."""
 
 from __future__ import annotations
 
@@ -21,90 +6,19 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from vxswitch.bindings import Bindings
-from vxswitch.counters import Counts, Stats
-from vxswitch.model import Antispoof, Learning, Unknown, Vtep
+from vxswitch.counters import Stats
+from vxswitch.fdb.hops import Hop, Peer, Row, Source
+from vxswitch.model import Antispoof, Learning, Unknown
 from vxswitch.wire.neighbour import Said
 
 if TYPE_CHECKING:
     from vxswitch.groups import GroupTable
 
-Source = Literal["static", "claimed", "learned"]
 VlanPolicy = Literal["strip", "carry"]
 
 # A whole pass takes age / 8. A row may stand in the first slice of one pass and in the last of the next, because the
 # table changed between them, so it is looked at again within age / 4 and goes between 1.0 and 1.25 x age.
 _SWEEP_SLICES = 8
-
-
-class Hop:
-    """Where a frame goes next: a local port or a remote VTEP. Compared by identity."""
-
-    __slots__ = ("max_macs",)
-    local: bool = False
-
-    def __init__(self, max_macs: int) -> None:
-        self.max_macs = max_macs  # learned rows that may stand behind this hop
-
-
-class Peer(Hop):
-    """A remote VTEP. ``live`` false = suspended: no flooding to it, its unicast rows stay."""
-
-    __slots__ = ("live", "node", "plain_until", "static", "vtep")
-
-    def __init__(self, vtep: Vtep, node: str | None = None, *, static: bool = False) -> None:
-        super().__init__(1 << 30)
-        self.vtep = vtep
-        self.node = node  # None: configured, known only by address
-        self.static = static  # configured: what it sends is learned in every mode
-        self.live = True
-        self.plain_until = 0.0  # monotonic; until then no UDP_SEGMENT towards it
-
-    def __repr__(self) -> str:
-        return f"Peer({self.vtep}, node={self.node}, live={self.live})"
-
-
-class LocalPort(Hop):
-    """A local port as control and views see it; the data plane's ports add how frames get in and out.
-
-    rx = read from the TAP (the container sent it), tx = written to it; counted in wire frames and their bytes.
-    """
-
-    __slots__ = ("counts", "id", "mac", "rx_bytes", "rx_frames", "state", "tx_bytes", "tx_frames")
-    local = True
-
-    def __init__(self, port_id: str, mac: bytes | None, max_macs: int) -> None:
-        super().__init__(max_macs)
-        self.id = port_id
-        self.mac = mac  # the MAC given to it, None if it has none of its own
-        self.counts = Counts()
-        self.rx_frames = self.rx_bytes = self.tx_frames = self.tx_bytes = 0
-        self.state: Literal["up", "down", "gone"] = "up"
-
-
-class Row:
-    """One MAC of one network. ``seen``: monotonic seconds of the last frame that this MAC sent."""
-
-    __slots__ = ("checked", "flags", "given", "hop", "mac", "node", "rev", "seen", "since", "source", "stale")
-
-    def __init__(self, mac: bytes, hop: Hop, source: Source, now: float) -> None:
-        self.mac = mac
-        self.hop: Hop | None = hop
-        self.source: Source = source
-        self.given = False  # the address of a live local port: it does not age and nobody may send it to us
-        self.seen = now
-        self.checked = now  # when fair eviction last looked at it
-        self.since = now
-        self.node: str | None = None
-        self.rev: int | None = None
-        self.flags: tuple[str, ...] = ()
-        self.stale = False
-
-    @property
-    def basis(self) -> Source:
-        """Who says so, for people: what the store has confirmed is claimed; given to a port and not yet, static."""
-        if self.rev is not None:
-            return "claimed"
-        return "static" if self.given else self.source
 
 
 class Watcher(Protocol):
@@ -398,41 +312,3 @@ class Table:
             row.checked = row.seen
             rows[mac] = rows.pop(mac)
         return next(iter(rows))
-
-
-class Fdb:
-    """All tables of this switch by VNI, and all VTEPs by their address and port."""
-
-    def __init__(self) -> None:
-        self.tables: dict[int, Table] = {}
-        self.peers: dict[Vtep, Peer] = {}
-        self.watcher: Watcher | None = None
-
-    def add(self, table: Table) -> Table:
-        """A network begins to forward."""
-        self.tables[table.vni] = table
-        if self.watcher is not None:
-            table.watcher = self.watcher
-            self.watcher.network(table)
-        return table
-
-    def remove(self, vni: int) -> None:
-        """A network is no more; cached decisions about it are void."""
-        table = self.tables.pop(vni, None)
-        if table is not None:
-            table.watcher = None
-            for mac in list(table.rows):
-                table.withdraw(mac, tell=False)
-            table.changed()
-            if self.watcher is not None:
-                self.watcher.gone(table)
-
-    def peer(self, vtep: Vtep, node: str | None = None, *, static: bool = False) -> Peer:
-        """The one Peer object of a VTEP, made on first use."""
-        peer = self.peers.get(vtep)
-        if peer is None:
-            peer = self.peers[vtep] = Peer(vtep, node, static=static)
-        if node is not None:
-            peer.node = node
-        peer.static = peer.static or static
-        return peer
