@@ -76,7 +76,7 @@ class Member:
         self.peers = Peers(self.fdb, uid=self.record.uid, own=self.record.vteps, grace=60.0, clock=time.monotonic)
         self.announcer = Announcer(self.fdb, self.store, clock=time.monotonic)
         self.reconciler = Reconciler(
-            self.fdb, self.peers, self.announcer, uid=self.record.uid, epoch=1, clock=time.monotonic
+            self.fdb, self.peers, self.announcer, node=name, uid=self.record.uid, epoch=1, clock=time.monotonic
         )
         self.announcer.ports = self.reconciler.ports = _NoPorts()
         self.announcer.put_back = self.reconciler.put_back

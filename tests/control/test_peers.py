@@ -83,6 +83,18 @@ def test_who_had_our_name_before_us_is_no_peer_any_more() -> None:
     assert house.flood() == [] and house.peers.members(VNI) == set() and house.fdb.peers == {}
 
 
+def test_a_vtep_that_changes_is_flooded_to_in_all_networks() -> None:
+    house = House()
+    other = house.fdb.add(Table("blue", VNI + 1, mtu=1450))
+    house.join("b", "192.0.2.9", uid="uid-before")
+    house.join("b", "192.0.2.2")
+    house.join("b", "192.0.2.9", uid="uid-before", vni=VNI + 1)  # a table that has lost what came later
+    assert house.flood() == [str(peer.vtep) for peer in other.flood] == ["192.0.2.9:4789"]
+    house.join("b", "192.0.2.2", vni=VNI + 1)
+    assert house.flood() == [str(peer.vtep) for peer in other.flood] == ["192.0.2.2:4789"]
+    assert house.senders() == ["192.0.2.2"]
+
+
 def test_who_leaves_is_out_and_its_address_is_free() -> None:
     house = House()
     house.join("b", "192.0.2.2")

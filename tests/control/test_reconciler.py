@@ -60,7 +60,7 @@ class House:
         self.table.on_local = lambda table, row, appeared: None
         self.peers = Peers(self.fdb, uid="uid-me", own=[vtep("192.0.2.1")], grace=60.0, clock=self.time)
         self.said, self.ports = Announcements(), Given()
-        self.reconciler = Reconciler(self.fdb, self.peers, self.said, uid="uid-me", epoch=5, clock=self.time)
+        self.reconciler = Reconciler(self.fdb, self.peers, self.said, node="me", uid="uid-me", epoch=5, clock=self.time)
         self.reconciler.ports = self.ports
         self.reconciler.join(VNI)
         self.port = LocalPort("red/c1/eth0", MAC, 64)
@@ -258,6 +258,19 @@ def test_a_refused_claim_puts_the_owners_row_back() -> None:
     assert house.hop() == "local"
     house.reconciler.put_back(claim(B, 10))
     assert house.hop() == "b"
+
+
+def test_what_is_here_stays_whatever_another_node_of_our_name_had() -> None:
+    house = House()
+    before = record("me", "192.0.2.9", uid="uid-before")  # this host, before it had another address and a new disk
+    house.members(before)
+    house.local()
+    house.reconciler.put_back(claim(before, 10))  # our claim was refused: that one's lease is not over yet
+    assert house.hop() == "local"
+    house.hear(Claimed(claim(before, 11)), Snapshot(VNI, 12, (claim(before, 11),), (before,), "rev"))
+    assert house.hop() == "local" and house.said.lost == []
+    house.hear(Claimed(claim(before, 13, OTHER)))  # not here: it may be a node that has our name now
+    assert house.hop(OTHER) == "me"
 
 
 def test_events_that_an_answer_has_overtaken_change_nothing() -> None:

@@ -240,6 +240,7 @@ class Node:
             self.fdb,
             self.peers,
             self.announcer,
+            node=name,
             uid=self.state.uid,
             epoch=self.state.epoch,
             clock=clock,

@@ -207,7 +207,9 @@ class Process:
         self.plane = SimPlane(self.switch, self.world, clock)
         self.peers = Peers(fdb, uid=disk.uid, own=vteps, grace=RULES.grace, clock=clock)
         self.announcer = Announcer(fdb, self.store, clock=clock, retry=RETRY, come_back=COME_BACK)
-        self.reconciler = Reconciler(fdb, self.peers, self.announcer, uid=disk.uid, epoch=disk.epoch, clock=clock)
+        self.reconciler = Reconciler(
+            fdb, self.peers, self.announcer, node=host.name, uid=disk.uid, epoch=disk.epoch, clock=clock
+        )
         self.networks = Networks(
             fdb,
             self.store,

@@ -208,7 +208,7 @@ class SimStore(MemoryStore):
         if vni not in self._mirrors:
             self._mirrors[vni] = Mirror(vni, self._watched)
         self._leaving.discard(vni)
-        if self._reachable():
+        if self._link is not None:  # whether it answers shows when it is asked
             self._assert(vni)
             self._read_on(vni)
 
@@ -216,7 +216,7 @@ class SimStore(MemoryStore):
         """See base.py."""
         self._forget(vni)
         self._leaving.add(vni)
-        if self._reachable():
+        if self._link is not None:
             self._assert(vni)
 
     async def claim(self, macs: list[LocalMac]) -> list[ClaimResult]:

@@ -14,7 +14,7 @@ from benchmarks.soak import errors, growth, soak
 @pytest.mark.root
 @pytest.mark.parametrize("kind", [Vxswitch, KernelCut])
 def test_at_full_load_every_frame_is_accounted_for(kind: type[Vxswitch]) -> None:
-    outcome = soak(10, kind)
+    outcome = soak(6, kind)
     assert outcome.faults == []
     assert all(account.frames_in > 10_000 for account in outcome.accounts)
 

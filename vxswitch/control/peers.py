@@ -98,7 +98,10 @@ class Peers:
             self.refresh(vni)
 
     def join(self, vni: int, record: NodeRecord) -> bool:
-        """A node is a member of ``vni``; true if what is known of its VTEP changed. ``refresh`` must follow."""
+        """A node is a member of ``vni``: ``refresh`` must follow.
+
+        True if its VTEP changed; its other networks are refreshed then.
+        """
         if record.uid == self.uid:
             taken_over = record.name in self._members.get(vni, ())
             if taken_over:  # who had our name before us is no more
@@ -115,7 +118,10 @@ class Peers:
         remote.record = record
         remote.vnis.add(vni)
         self._members.setdefault(vni, set()).add(record.name)
-        return self._settle(remote)
+        changed = self._settle(remote)
+        for other in remote.vnis - {vni} if changed else ():
+            self.refresh(other)
+        return changed
 
     def leave(self, vni: int, name: str) -> list[str]:
         """A node is no longer a member of ``vni``; the nodes that got a VTEP by that. ``refresh`` must follow."""

@@ -7,7 +7,9 @@ Whose row it is decides:
 - ours: the local row is confirmed (it gets the rev), or claimed again if the claim is of an earlier start; a MAC that
   is not here any more is released;
 - another node's: it stands behind that node's VTEP, if the node is a member that can be reached; else it waits in the
-  mirror until it is. A MAC that was local here has moved away, unless a claim of our own is still under way.
+  mirror until it is. A MAC that was local here has moved away, unless a claim of our own is still under way;
+- another node's of our name (this host before it was installed anew): as the one before, but what is local here stays.
+  Until that one's lease is over we may not claim, so that it still has the MAC says nothing of where the MAC is.
 
 A snapshot may have claims whose rev is beyond its own: the store has lost them, and still vouches for them until their
 owners had time to assert them again. They stand marked stale; our own among them are asserted at once.
@@ -46,7 +48,7 @@ SLICE = 512  # rows of a snapshot between two breaths of the loop, about 2 ms
 
 
 class Reconciler:
-    """Applies events, one at a time. ``uid`` and ``epoch`` say which claims are ours.
+    """Applies events, one at a time. ``uid`` and ``epoch`` say which claims are ours, ``node`` is our name.
 
     ``applied`` (VNI, rev) hears how far each network was applied, ``installed`` (``since``) of each row that is new.
     """
@@ -60,6 +62,7 @@ class Reconciler:
         peers: Peers,
         announcer: Announces,
         *,
+        node: str,
         uid: str,
         epoch: int,
         clock: Clock,
@@ -73,6 +76,7 @@ class Reconciler:
         self._fdb = fdb
         self._peers = peers
         self._announcer = announcer
+        self._node = node
         self._uid = uid
         self._epoch = epoch
         self._clock = clock
@@ -136,7 +140,8 @@ class Reconciler:
             mirror.rev = max(mirror.rev, claim.rev)
             mirror.answered.add(claim.mac)
             table.bind(claim.mac, pack(claim.ips))
-            self._place(mirror, table, claim)
+            if claim.node != self._node or local_row(table, claim.mac) is None:
+                self._place(mirror, table, claim)
 
     def _claimed(self, mirror: Mirror, table: Table, claim: Claim) -> None:
         known = mirror.rows.get(claim.mac)
@@ -176,7 +181,7 @@ class Reconciler:
         row = local_row(table, claim.mac)
         if row is not None:
             newer = row.rev is not None and row.rev > claim.rev
-            if stale or newer or self._announcer.pending(claim.vni, claim.mac):
+            if stale or newer or claim.node == self._node or self._announcer.pending(claim.vni, claim.mac):
                 return
             log.info("MAC %s of network %s moved away to node %s", format_mac(claim.mac), table.name, claim.node)
             if not row.given:

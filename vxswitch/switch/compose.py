@@ -144,7 +144,7 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
     convergence = Convergence(wall, lambda: store.status().offset)
     peers = Peers(fdb, uid=state.uid, own=own.vteps, grace=config.timers.grace, clock=clock, tell=events.tell)
     announcer = Announcer(fdb, store, clock=clock)
-    reconciler = _make_reconciler(state, store, peers, announcer, events, convergence)
+    reconciler = _make_reconciler(node, store, peers, announcer, events, convergence)
     networks = Networks(
         fdb,
         store,
@@ -198,15 +198,16 @@ def build(config: Config, state: StateDir, own: OwnVteps, plane: Plane, store: S
 
 
 def _make_reconciler(
-    state: StateDir, store: Store, peers: Peers, announcer: Announcer, events: Events, convergence: Convergence
+    node: NodeRecord, store: Store, peers: Peers, announcer: Announcer, events: Events, convergence: Convergence
 ) -> Reconciler:
     """Who applies the store's events, and who is told of that."""
     reconciler = Reconciler(
         peers.fdb,
         peers,
         announcer,
-        uid=state.uid,
-        epoch=state.epoch,
+        node=node.name,
+        uid=node.uid,
+        epoch=node.epoch,
         clock=clock,
         tell=events.tell,
         applied=store.applied,
