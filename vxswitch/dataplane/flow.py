@@ -33,7 +33,10 @@ _RX_KEY_V4, _RX_KEY_V6, _RX_ECHO_V4, _RX_ECHO_V6 = (
     struct.Struct(f"!{HEADER_LEN}s" + key.format.lstrip("!<>=@")) for key in (KEY_V4, KEY_V6, ECHO_V4, ECHO_V6)
 )
 
+# From the vnet header on: all that KEY_V4 and KEY_V6 take, and the packet's length; identification, TTL and header
+# checksum are skipped. (vnet header, Ethernet, version to length) (fragment bits) (protocol) (addresses, ports)
 _LIKE_V4 = struct.Struct("28s 2x 2s x B 2x 12s")
+# (vnet header, Ethernet, version to next header) (addresses, ports)
 _LIKE_V6 = struct.Struct("31s x 36s")
 _V4_FIRST = 0x45  # version 4, no options
 _TYPE_HI, _TYPE_LO = ethernet.ETHERTYPE, ethernet.ETHERTYPE + 1
