@@ -60,6 +60,7 @@ async def test_a_network_goes_when_no_other_member_is_left(anywhere: World) -> N
 async def test_after_a_loss_new_networks_wait_until_those_that_there_were_are_back(anywhere: World) -> None:
     one, two = await anywhere.node("one"), await anywhere.node("two")
     red = await one.store.create_network(NetworkRecord("red", 0))
+    await until(lambda: two.store.status().state == "up")  # who registers after the loss cannot know of it
     beats = one.store.counts.beats
     anywhere.flush()
     for asked in (NetworkRecord("blue", 0), NetworkRecord("green", red.vni)):  # before it knows of the loss, or after
