@@ -1,4 +1,4 @@
-"""What ``dataplane.reuseport`` relies on: classic BPF on the source port chooses the socket, and how it is bound."""
+"""What ``dataplane.reuseport`` relies on: classic BPF chooses the socket, by MAC or port, and how it is bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.kernel.namespaces import Namespace, until
 from tests.kernel.udp import ONE4, ONE6, TWO4, TWO6, readable, udp
-from vxswitch.dataplane.reuseport import receive_group
+from vxswitch.dataplane.reuseport import MAX_OWNED, receive_group, steer
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.model import Vtep
 
@@ -58,6 +58,53 @@ def test_ip_options_do_not_shift_the_choice(pair: tuple[Namespace, Namespace], g
             sender.sendto(b"x", (ONE4, PORT))
         until(lambda port=port: readable(socks[port % 2]), f"the datagram from port {port}")
         assert socks[port % 2].recv(1) == b"x"
+
+
+@pytest.mark.parametrize(("target", "source"), [(ONE4, TWO4), (ONE6, TWO6)], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("known", [1, 8, 9, 300, 5000])
+def test_what_is_for_a_mac_goes_to_its_owner_and_the_rest_by_source_port(
+    pair: tuple[Namespace, Namespace], group: Group, target: str, source: str, known: int
+) -> None:
+    one, two = pair
+    socks = group(one, target, 3)
+    macs = [b"\x02\x42" + (number * 0x9E3779B1 % 2**32).to_bytes(4, "big") for number in range(known)]
+    owners = {mac: number % 3 for number, mac in enumerate(macs)}
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    steer(socks[0], family, 3, owners)
+    asked = [(mac, owners[mac]) for mac in sorted(macs)[:MAX_OWNED] if mac in (*macs[:9], min(macs), max(macs))]
+    port = 50000
+    for mac in (b"\xff" * 6, b"\x33\x33\0\0\0\x01", b"\x02\0\0\0\0\x01"):
+        asked.append((mac, (port + len(asked)) % 3))
+    for at, (mac, expected) in enumerate(asked):
+        with udp(two, source, port + at) as sender:
+            sender.sendto(bytes(8) + mac + at.to_bytes(2, "big"), (target, PORT))
+        chosen = socks[expected]
+        until(lambda chosen=chosen: readable(chosen), f"the datagram for {mac.hex(':')}")
+        assert chosen.recv(100)[14:] == at.to_bytes(2, "big")
+    with udp(two, source, port + 1) as sender:
+        sender.sendto(b"too short", (target, PORT))
+    until(lambda: readable(socks[0]), "what is too short for a MAC at the first socket")
+    assert socks[0].recv(100) == b"too short" and not any(map(readable, socks))
+    steer(socks[0], family, 3)
+    with udp(two, source, 50001) as sender:
+        sender.sendto(bytes(8) + asked[0][0], (target, PORT))
+    until(lambda: readable(socks[50001 % 3]), "nobody's any more: by its source port")
+
+
+def test_where_memory_for_options_is_short_fewer_macs_are_known(
+    pair: tuple[Namespace, Namespace], group: Group
+) -> None:
+    """net.core.optmem_max was 20,480 before Linux 6.9, and a program counts against it."""
+    one, two = pair
+    socks = group(one, ONE4, 2)
+    one.execute("sysctl", "-qw", "net.core.optmem_max=20480")
+    macs = [b"\x02\x42\0\0" + number.to_bytes(2, "big") for number in range(1000)]
+    steer(socks[0], socket.AF_INET, 2, dict.fromkeys(macs, 1))
+    for mac, expected in ((macs[0], 1), (macs[-1], 0)):
+        with udp(two, TWO4, 50000) as sender:
+            sender.sendto(bytes(8) + mac, (ONE4, PORT))
+        until(lambda expected=expected: readable(socks[expected]), f"the datagram for {mac.hex(':')}")
+        assert socks[expected].recv(100)[8:] == mac
 
 
 def test_a_taken_port_is_still_found(pair: tuple[Namespace, Namespace], group: Group) -> None:

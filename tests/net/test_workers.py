@@ -149,12 +149,35 @@ def test_no_datagram_of_a_flow_is_turned_round_or_doubled(world: World) -> None:
     world.settled()
 
 
-def test_both_processes_forward(world: World) -> None:
-    """40 flows with ports of a random pool: all on one side would be chance, one in 2^39."""
+def test_whoever_reads_a_port_receives_for_it(world: World) -> None:
+    """Two containers of one host, 40 flows each, whose source ports alone would spread them over both processes."""
     one, two, _ = world.containers
+    extra = world.attach(1, 9)
+    pids = [world.switches[1].pid, *children(world.switches[1].pid)]
+    try:
+        shares = []
+        for target, address in ((two, "10.9.0.2"), (extra, "10.9.0.9")):
+            before = [writes(pid) for pid in pids]
+            numbered(one, target, address, flows=40, each=200)
+            shares.append([writes(pid) - count for pid, count in zip(pids, before, strict=True)])
+        busiest = [share.index(max(share)) for share in shares]
+        assert len(pids) == 2 and sorted(busiest) == [0, 1], shares
+        assert all(max(share) > 20 * min(share) for share in shares), shares
+    finally:
+        world.switches[1].vx("detach", "red", "--netns", extra.name)
+    world.settled()
+
+
+def test_what_is_for_another_mac_is_divided_by_flow(lab: Lab) -> None:
+    """40 flows to a MAC that a container took later: all on one side would be chance, one in 2^39."""
+    world = flooding(lab)
+    one, two = world.containers
+    two.ip("link set eth0 address 02:00:00:00:00:77")
+    assert ping(one, "10.9.0.2")
     pids = [world.switches[1].pid, *children(world.switches[1].pid)]
     before = [writes(pid) for pid in pids]
-    numbered(one, two, "10.9.0.2", flows=40, each=200)
+    for told in numbered(one, two, "10.9.0.2", flows=40, each=200):
+        assert told == {"got": 40 * 200, "reordered": 0, "duplicated": 0}
     moved = [writes(pid) - count for pid, count in zip(pids, before, strict=True)]
     assert len(pids) == 2 and min(moved) > 200, moved
 

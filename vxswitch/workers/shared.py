@@ -1,8 +1,9 @@
 """The data plane of the main process when workers share its frames. Control sees a ``Plane`` like any other.
 
 A port's frames are read by one process, the one with the fewest ports; whatever a port sends stays in order, and its
-limits are whole. Every process may write to it: all have the same descriptor. What comes from the underlay is divided
-by its source port (``dataplane.reuseport``), so one inner flow is always one process's.
+limits are whole. That process receives, too, what is for the MAC that the port was attached with; anything else that
+comes from the underlay is divided by its source port (``dataplane.reuseport``). So one inner flow is always one
+process's. Every process may write to every port: all have the same descriptor.
 
 This process, number 0, forwards as well. It is the only one that learns, ages and counts up: tables are fed to the
 workers (``feed``), what they could not explain is learned here, what they count is added here.
@@ -18,7 +19,7 @@ from typing import Any
 from vxswitch.dataplane.plane import Plane
 from vxswitch.dataplane.port import TapPort
 from vxswitch.dataplane.probing import OnAnswer
-from vxswitch.dataplane.reuseport import receive_group
+from vxswitch.dataplane.reuseport import receive_group, steer
 from vxswitch.dataplane.sockets import UnderlayOptions
 from vxswitch.fdb import Fdb, Hop, LocalPort, Table
 from vxswitch.model import PortSpec, Vtep
@@ -65,6 +66,7 @@ class SharedPlane(Plane):
         self._numbers: dict[Hop, int] = {}
         self._by_number: dict[int, TapPort] = {}
         self._reader: dict[int, int] = {}  # port number -> process
+        self._owners: dict[int, tuple[bytes, int]] = {}  # port number -> the MAC that is attached, process
         self._last_number = 0
         self._on_unreachable: Callable[[str], None] = lambda address: None
         super().__init__(fdb, options, call_soon=call_soon, open_receiver=self._open_group, **guest)
@@ -87,6 +89,7 @@ class SharedPlane(Plane):
             self._close_groups(set(self._groups) - before)
             raise
         self._close_groups(before - set(vteps))
+        self._steer()
         for vtep, receiver in self.underlay.receivers.items():
             receiver.sisters = self._groups[vtep]
         told = SetVteps([address(vtep) for vtep in vteps])
@@ -111,12 +114,21 @@ class SharedPlane(Plane):
         port = super().add_port(spec, fd, reads=reader == 0)
         self._last_number += 1
         number = self._last_number
+        if spec.mac is not None:
+            self._owners[number] = spec.mac, reader
+            self._steer()
         self._numbers[port] = number
         self._by_number[number] = self.ports[spec.id]
         self._reader[number] = reader
         for hand in self._crew.hands:
             hand.link.send(AddPort(number, spec, hand.number == reader), [fd])
         return port
+
+    def _steer(self) -> None:
+        """Have each process receive for the ports that it reads."""
+        owners = dict(reversed(self._owners.values()))  # of two ports with one MAC the elder has it
+        for vtep, receiver in self.underlay.receivers.items():
+            steer(receiver.sock, vtep.family, 1 + len(self._crew.hands), owners)
 
     def _least_busy(self) -> int:
         readers = list(self._reader.values())
@@ -132,6 +144,8 @@ class SharedPlane(Plane):
         number = self._numbers.pop(port, None)
         if number is not None:
             del self._by_number[number], self._reader[number]
+            if self._owners.pop(number, None) is not None:
+                self._steer()
             self._crew.tell(RemovePort(number))
 
     def follow_probes(self, on_answer: OnAnswer, on_unreachable: Callable[[str], None]) -> None:
