@@ -97,6 +97,9 @@ class Switch:
             await self._listening.aclose()
             if self.config.purge:
                 await self.rooms.joining.purge()
+        for number in (signal.SIGTERM, signal.SIGINT):  # all is done: one more of them must not change the exit code
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
         return 1 if self.tasks.fatal.is_set() else 0
 
     # -- the start -----------------------------------------------------------------------------------------------------
