@@ -6,24 +6,21 @@ Sets and dicts of text must have the same order in every run, so this starts its
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable
 
 from tests.sim.defects import DEFECTS, measure
-from tests.sim.run import failures, minimised, report, run
+from tests.sim.processes import QUIET, in_processes
+from tests.sim.run import Outcome, minimised, report, run
 from tests.sim.telling import tell
 from tests.sim.world import World
 
-CHUNK = 50  # seeds that a process takes at once
 PROGRESS = 10.0  # seconds between two lines that say how far it is
-TASKS = 10  # chunks until a process is replaced: what a thousand dead worlds leave behind goes with it
 SHOWN = 5  # failures that are enough, and are shown in full
-
-QUIET = logging.WARNING  # errors are looked at (``bugs``)
 
 
 def main() -> int:
@@ -63,10 +60,10 @@ def one(seed: int, only: str | None, watch: Callable[[World], None] | None) -> i
 def many(seeds: range, jobs: int) -> int:
     """All of these seeds, or as many as it takes to have ``SHOWN`` failures to show."""
     began = told = time.monotonic()
-    chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
-    failed, runs, pings, demanded = [], 0, 0, 0
-    with multiprocessing.get_context("forkserver").Pool(jobs, logging.disable, (QUIET,), TASKS) as pool:
-        for some, n, sent, owed in pool.imap_unordered(failures, chunks):
+    failed: list[Outcome] = []
+    runs = pings = demanded = 0
+    with contextlib.closing(in_processes(seeds, jobs)) as done:
+        for some, n, sent, owed in done:
             failed += some
             runs, pings, demanded = runs + n, pings + sent, demanded + owed
             if len(failed) >= SHOWN:
@@ -74,13 +71,12 @@ def many(seeds: range, jobs: int) -> int:
             if (now := time.monotonic()) - told > PROGRESS:
                 told = now
                 print(f"{runs} of {len(seeds)} seeds, {len(failed)} failed; {now - began:.0f} s", flush=True)
-        pool.terminate()
     failed.sort()
     for outcome in failed[:SHOWN]:
         print(report(minimised(outcome)))
     seconds = time.monotonic() - began
     print(f"{runs} seeds, {len(failed)} failed; {pings} pings, {demanded} had to arrive; {seconds:.1f} s")
-    return bool(failed)
+    return bool(failed) or runs < len(seeds)
 
 
 def price(seeds: int) -> int:

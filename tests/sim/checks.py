@@ -2,8 +2,9 @@
 
 No frame comes out in another network than it was sent in, and none comes out of one port twice. A ping between
 containers whose hosts, places, path and store have been calm for as long as each needs (``calm``) arrives. Nothing is
-frozen but MACs that were at two places. No switch answers for a container that is long gone, or that is behind one of
-its own ports. What has to be true of tables is in ``standing``, and at the end in ``ending``.
+frozen but MACs that were at two places. No switch answers for a container that is long gone (but for a guest that its
+last switch could not see go), or that is behind one of its own ports. What has to be true of tables is in ``standing``,
+and at the end in ``ending``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tests.sim.frames import address_of, answer_in
 from tests.sim.node import Container
 from tests.sim.rules import BOUND, NOTICED
 from tests.sim.standing import Standing
+from vxswitch.fdb import LocalPort, Peer
 from vxswitch.model import Claimed
 
 if TYPE_CHECKING:
@@ -89,10 +91,25 @@ class Witness:
         if target is None or address != address_of(mac):
             self.say(f"{container} is told that {address.hex('.')} is at {mac.hex(':')} in VNI {vni}: nobody is that")
         elif self.world.process_of(target) is None:
-            if self._gone_since(container, target) + NOTICED < now:
+            if self._gone_since(container, target) + NOTICED < now and not self._is_vouched_for(container, target):
                 self.say(f"{container} is told where {target} is, gone long since")
         elif target.host == container.host and self.world.calm.owed(self._things(container, target)) < now:
             self.say(f"{container} is told where {target} is, which could say so itself")
+
+    def _is_vouched_for(self, container: Container, target: Container) -> bool:
+        """A guest went without a word to where nobody heard it: who lives and had it answers for it until it ages.
+
+        Only the row's own owner counts, and only while that one has the guest at a port and is not stopped.
+        """
+        process = self.world.process_of(container)
+        row = process.switch.fdb.tables[target.vni].rows.get(target.mac) if process is not None else None
+        if not target.guest or row is None or not isinstance(row.hop, Peer):
+            return False
+        owner = self.world.host_at(row.hop.vtep.address)
+        if owner is None or owner.process is None or owner.process.owner.paused:
+            return False
+        theirs = owner.process.switch.fdb.tables[target.vni].rows.get(target.mac)
+        return theirs is not None and isinstance(theirs.hop, LocalPort)
 
     def _gone_since(self, container: Container, target: Container) -> float:
         """When the switch of a container could begin to know that the target is nowhere."""

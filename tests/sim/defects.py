@@ -4,6 +4,8 @@ Each stands for a rule that the code keeps: most were real and are mended, the o
 lets seeds run over each and says which share of them notices, and what finding it once costs in processor time. A
 change of the simulation that makes seeds cheaper is a gain only if that price falls.
 
+Some are rarer than one in a thousand seeds: their stories (``test_seeds``) or the unit tests of their rules find them.
+
     python -m tests.sim --defects 100
 """
 
@@ -22,6 +24,7 @@ from vxswitch.control.peers import Peers
 from vxswitch.control.ports import Ports
 from vxswitch.control.reconciler import Reconciler
 from vxswitch.control.reconciling import Mirror
+from vxswitch.dataplane import neighbours
 from vxswitch.store import mirror
 from vxswitch.store.lease import OwnLease
 
@@ -52,6 +55,7 @@ DEFECTS: dict[str, Defect] = {
     "nothing is kept over a broken history": (mirror, "BROKEN_HISTORY", frozenset()),
     "the dead name of a node takes its address back": (peers, "_gives_way", _gives_way_to_anybody),
     "an answer makes events of another history look old": (Mirror, "overtaken", _overtaken),
+    "who is dead is vouched for": (neighbours, "vouched_for", lambda row: True),
     "a vanished port stays": (Ports, "on_gone", lambda self, port: None),
 }
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim import calm
 from tests.sim.node import Container, Host, Process
-from tests.sim.rules import BOUND, NOTICED, RECONNECT, UNDER_WAY
+from tests.sim.rules import BOUND, NOTICED, RECONNECT, RULES, UNDER_WAY
 from vxswitch.fdb import Peer, Table
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Standing:
         self._context = contextvars.copy_context()  # of no process: what is looked at is never paused
         self._touched: dict[tuple[Process, Table, bytes | None], None] = {}
         self._right: dict[Mac, set[Process]] = {}  # whose rows of a MAC are right
-        self._floods: dict[tuple[Process, int], set[str]] = {}
+        self._floods: dict[tuple[Process, int], dict[str, str | None]] = {}  # addresses, and whom they stand for
 
     def watch(self, process: Process) -> None:
         """Hear of all changes in the tables of a new process."""
@@ -133,19 +133,24 @@ class Standing:
     # -- peers -----------------------------------------------------------------------------------------------------
 
     def _compare_flood(self, process: Process, table: Table) -> None:
-        flood = {peer.vtep.address for peer in table.flood}
-        before = self._floods.get((process, table.vni), set())
+        flood = {peer.vtep.address: peer.node for peer in table.flood}
+        before = self._floods.get((process, table.vni), {})
         self._floods[process, table.vni] = flood
-        for address in before - flood:
+        for address in before.keys() - flood.keys():
             host = self._world.host_at(address)
-            if host is not None and self._is_calm(process.host, host):
+            if host is not None and self._is_calm(process.host, host, refused=before[address] != host.name):
                 self._say(f"{process.host.name}: floods VNI {table.vni} no more to {host.name}, which lives")
 
-    def _is_calm(self, one: Host, other: Host) -> bool:
-        """Both live, and reach a store that answers or does not."""
+    def _is_calm(self, one: Host, other: Host, *, refused: bool) -> bool:
+        """Both live, and reach a store that answers or does not.
+
+        ``refused``: the address stood for the one that the other replaces. Who is there now gets it when the former one
+        is dead by its lease, and who could not renew its own believes no lease for a whole one (``OwnLease.trusted``).
+        """
         since, now = self._world.calm.since, self._world.loop.now
         reachable = since((calm.to_store(one.name), calm.to_store(other.name)))
-        return since((calm.host(one.name), calm.host(other.name))) + BOUND < now and reachable + RECONNECT < now
+        patience = RECONNECT + (RULES.lease + RULES.beat if refused else 0.0)
+        return since((calm.host(one.name), calm.host(other.name))) + BOUND < now and reachable + patience < now
 
     # -- now and then ----------------------------------------------------------------------------------------------
 

@@ -67,6 +67,10 @@ def test_a_failing_seed_is_made_small_and_says_how_to_see_it_again() -> None:
             "a late heartbeat fences its own node",
             stories.test_after_a_hang_of_the_store_nobody_is_fenced_by_its_own_late_heartbeat,
         ),
+        (
+            "who is dead is vouched for",
+            stories.test_for_a_guest_that_went_unseen_its_last_switch_answers_while_that_one_lives,
+        ),
     ],
 )
 def test_a_defect_is_found_by_its_story(

@@ -14,9 +14,9 @@ import pytest
 
 from tests.sim import calm
 from tests.sim.ending import Ending
-from tests.sim.faults import move
+from tests.sim.faults import die, move
 from tests.sim.node import Container
-from tests.sim.rules import RULES, SETTLE
+from tests.sim.rules import BOUND, NOTICED, RULES, SETTLE, TICK
 from tests.sim.schedule import Event, happen
 from tests.sim.world import World
 from vxswitch.fdb import Peer
@@ -271,6 +271,26 @@ def test_oracle_terraform_5_containers_that_start_in_an_outage_work_and_are_clai
 
 def test_weave_1593_what_the_dead_had_is_nobodys() -> None:
     tell((0.5, "die", "h2"), (0.6, "die", "h3"))
+
+
+def test_for_a_guest_that_went_unseen_its_last_switch_answers_while_that_one_lives() -> None:
+    async def work(world: World) -> None:
+        guest, asking = world.container("g0"), world.container("c02")
+        await die(world, "h2")
+        await move(world, "g0", "h2", False, False)
+        await asyncio.sleep(BOUND + NOTICED)
+        before = world.witness.answers
+        world.ask(asking, guest)
+        await asyncio.sleep(TICK)
+        assert world.witness.answers > before and stands(world, "h1", "c00")
+        await die(world, "h1")
+        await asyncio.sleep(NOTICED + 0.1)  # suspended: the row is still there
+        process = world.process_of(asking)
+        assert process is not None and guest.mac in process.switch.fdb.tables[guest.vni].rows
+        world.ask(asking, guest)
+        await asyncio.sleep(TICK)
+
+    play(work, GUESTS)
 
 
 def test_n2n_1062_an_unclean_exit_holds_nobody_up() -> None:

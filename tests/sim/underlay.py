@@ -78,6 +78,9 @@ class SimPort(CablePort):
         self.is_there = is_there
         self._out = out
 
+    def __repr__(self) -> str:
+        return f"port {self.id}"
+
     def write(self, view: memoryview) -> int:
         if self.is_there():
             self._out(bytes(view[VNET_LEN:]))
