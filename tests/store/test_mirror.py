@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.store.nodes import mac, record
 from vxswitch.model import Claim, Claimed, GroupsChanged, MemberJoined, MemberLeft, NodeRecord, Vtep, Withdrawn
+from vxswitch.store.base import deaf
 from vxswitch.store.codec import decode_row, encode_row, member_digest, row_digest
 from vxswitch.store.groups import groups_digest
 from vxswitch.store.mirror import BROKEN_HISTORY, Change, Mark, Mirror
@@ -92,10 +93,10 @@ def test_a_broken_history_keeps_rows_and_members_until_their_time_is_over(reason
     assert load(mirror, reason, rev=50) == {mac(1), mac(2)}
     assert mirror.rows == {}
     assert mirror.digest == 0
-    assert mirror.give_up(9.9) == []
+    assert mirror.give_up(9.9, 5.0, deaf) == []
     gone = [Withdrawn(VNI, mac(1), 50), Withdrawn(VNI, mac(2), 50), MemberLeft(VNI, "one", 50)]
-    assert mirror.give_up(10.0) == gone
-    assert mirror.give_up(11.0) == []
+    assert mirror.give_up(10.0, 5.0, deaf) == gone
+    assert mirror.give_up(20.0, 5.0, deaf) == []
 
 
 @pytest.mark.parametrize("reason", ["start", "gap", "trimmed"])
@@ -119,8 +120,30 @@ def test_what_is_claimed_or_withdrawn_again_is_kept_no_more() -> None:
     mirror.apply(Claimed(claim(1, "one", 2)))
     mirror.apply(Withdrawn(VNI, mac(2), 3))
     mirror.apply(MemberJoined(VNI, record("one"), 4))
-    assert mirror.give_up(10.0) == [Withdrawn(VNI, mac(3), 4)]
+    assert mirror.give_up(10.0, 5.0, deaf) == [], "who has just come back has as much time again to claim"
+    assert mirror.give_up(14.9, 5.0, deaf) == []
+    assert mirror.give_up(15.0, 5.0, deaf) == [Withdrawn(VNI, mac(3), 4)]
     assert list(mirror.rows) == [mac(1)]
+
+
+def test_what_those_have_who_are_heard_is_kept_until_they_are_silent_or_back() -> None:
+    mirror, some, heard = fresh(), frozenset({"239.0.0.1"}), {"one", "two"}
+    members = {name: record(name) for name in ("one", "two", "three")}
+    rows = {mac(number): claim(number, name, number) for number, name in enumerate(members, 1)}
+    mirror.load(Mark("old", 5, 0), rows, members, {"one": some, "three": some}, "start", 0)
+    mirror.load(Mark("new", 1, 0), {}, {}, {}, "gen", 10.0)
+    assert mirror.give_up(10.0, 5.0, heard.__contains__) == [
+        Withdrawn(VNI, mac(3), 1),
+        GroupsChanged(VNI, "three", frozenset(), 1),
+        MemberLeft(VNI, "three", 1),
+    ]
+    heard.remove("two")
+    mirror.apply(MemberJoined(VNI, record("one"), 2))
+    assert mirror.give_up(15.0, 5.0, heard.__contains__) == [Withdrawn(VNI, mac(2), 2), MemberLeft(VNI, "two", 2)]
+    assert mirror.give_up(20.0, 5.0, heard.__contains__) == [
+        Withdrawn(VNI, mac(1), 2),
+        GroupsChanged(VNI, "one", frozenset(), 2),
+    ], "heard, and yet back without them"
 
 
 def test_kept_members_are_watched_until_they_are_kept_no_more() -> None:
@@ -134,7 +157,7 @@ def test_kept_members_are_watched_until_they_are_kept_no_more() -> None:
     mirror.apply(MemberJoined(VNI, record("one"), 2))
     mirror.apply(MemberLeft(VNI, "two", 3))
     assert watched == Counter({"one": 1, "three": 1})
-    mirror.give_up(10.0)
+    mirror.give_up(10.0, 5.0, deaf)
     assert watched == Counter({"one": 1})
     load(mirror, "gen", rev=1)
     mirror.drop()
@@ -170,7 +193,7 @@ def test_groups_are_kept_like_rows() -> None:
     assert mirror.groups == {}
     mirror.apply(GroupsChanged(VNI, "one", frozenset({"239.0.0.2"}), 2))
     assert mirror.load(Mark("new", 2, 0), {}, {}, {"one": some}, "gap", 10.0).groups == {"one": some, "two": some}
-    assert GroupsChanged(VNI, "two", frozenset(), 2) in mirror.give_up(10.0)
+    assert GroupsChanged(VNI, "two", frozenset(), 2) in mirror.give_up(10.0, 5.0, deaf)
     assert mirror.load(Mark("new", 2, 0), {}, {}, {"one": some}, "gap", 10.0).groups == {"one": some}
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from vxswitch.control.doors import Clock
 from vxswitch.model import Claimed, Event, LeaseState, Snapshot
+from vxswitch.store.base import deaf
 from vxswitch.store.mirror import Mark, Mirror
 
 
@@ -53,8 +54,12 @@ class Vouching:
         now = self._clock()
         events: list[Event] = []
         for vni in [vni for vni, until in self._until.items() if now >= until]:
-            events += self._mirrors.pop(vni).give_up(now)
-            del self._until[vni]
+            mirror = self._mirrors[vni]
+            events += mirror.give_up(now, self._come_back, deaf)
+            if mirror.keeps:  # of owners who came back at the last moment
+                self._until[vni] = now + self._come_back
+            else:
+                del self._mirrors[vni], self._until[vni]
         return events
 
 

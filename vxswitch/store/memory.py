@@ -317,7 +317,7 @@ class MemoryStore:
                     mirror.apply(change)
                     self._queue.put_nowait(change)
         if self._lease.may_give_up(self._clock()):
-            for event in mirror.give_up(self._clock()):
+            for event in mirror.give_up(self._clock(), self._hub.rules.come_back, self._heard):
                 self._queue.put_nowait(event)
 
     def _snapshot(self, mirror: Mirror, reason: str) -> None:

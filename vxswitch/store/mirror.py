@@ -6,13 +6,15 @@ believed.
 
 When the store's history broke (it was flushed, or a stale replica was promoted) a snapshot lacks rows whose owners
 only have not come back yet. ``load`` then keeps them: the Snapshot that it returns still has them, with revs beyond
-its own, and ``give_up`` withdraws those that nobody claimed again in time. Kept rows are never part of the digest.
-Pure: the clock is handed in.
+its own, and ``give_up`` withdraws those that nobody claimed again in time. Whoever has only just come back is given as
+much time again, and whoever is heard all along has lost the store alone. Kept rows are never part of the digest. Pure:
+the clock is handed in.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -66,6 +68,7 @@ class Mirror:
         self._kept_members: dict[str, NodeRecord] = {}
         self._kept_groups: dict[str, frozenset[str]] = {}
         self._kept_until = 0.0
+        self._returned: set[str] = set()  # members since that time began
 
     def load(
         self,
@@ -86,6 +89,7 @@ class Mirror:
             self._kept_groups |= self.groups
             self._keep_members()
             self._kept_until = keep_until
+            self._returned.clear()
         self._clear()
         self.rows, self.members, self.groups = rows, members, groups
         self.frozen = {row.mac for row in rows.values() if "frozen" in row.flags}
@@ -119,7 +123,8 @@ class Mirror:
         """Forget everything."""
         self._clear()
         self._kept_rows, self._kept_groups = {}, {}
-        self._drop_all_kept()
+        for name in list(self._kept_members):
+            self._drop_kept(name)
 
     def _clear(self) -> None:
         """Forget rows and members (not the kept ones), as before the first ``load``."""
@@ -168,16 +173,37 @@ class Mirror:
                 self._put_groups(name, groups)
                 self.rev = rev
 
-    def give_up(self, now: float) -> list[Event]:
-        """Withdraw what was kept and not claimed again, once its time is over."""
-        if now < self._kept_until or not (self._kept_rows or self._kept_members or self._kept_groups):
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept."""
+        return bool(self._kept_rows or self._kept_members or self._kept_groups)
+
+    def give_up(self, now: float, patience: float, heard: Callable[[str], bool]) -> list[Event]:
+        """Withdraw what was kept and not claimed again, once its time is over.
+
+        Spared for ``patience`` seconds more: what members have who came back since, and what absent nodes have that
+        are ``heard``.
+        """
+        if now < self._kept_until or not self.keeps:
             return []
-        events: list[Event] = [Withdrawn(self.vni, mac, self.rev) for mac in self._kept_rows]
-        events += [GroupsChanged(self.vni, name, NONE, self.rev) for name in self._kept_groups]
-        events += [MemberLeft(self.vni, name, self.rev) for name in self._kept_members]
-        self._kept_rows, self._kept_groups = {}, {}
-        self._drop_all_kept()
-        return events
+        owners = {row.node for row in self._kept_rows.values()} | self._kept_members.keys() | self._kept_groups.keys()
+        spared = self._returned | {name for name in owners - self.members.keys() if heard(name)}
+        self._kept_until = now + patience
+        self._returned = set()
+        macs = [mac for mac, row in self._kept_rows.items() if row.node not in spared]
+        silent = [name for name in self._kept_groups if name not in spared]
+        left = [name for name in self._kept_members if name not in spared]
+        for mac in macs:
+            del self._kept_rows[mac]
+        for name in silent:
+            del self._kept_groups[name]
+        for name in left:
+            self._drop_kept(name)
+        return [
+            *(Withdrawn(self.vni, mac, self.rev) for mac in macs),
+            *(GroupsChanged(self.vni, name, NONE, self.rev) for name in silent),
+            *(MemberLeft(self.vni, name, self.rev) for name in left),
+        ]
 
     def _keep_members(self) -> None:
         """Kept members stay watched: their leases are asked for, and nobody takes them for dead meanwhile."""
@@ -185,10 +211,6 @@ class Mirror:
             if name not in self._kept_members:
                 self._watched[name] += 1
             self._kept_members[name] = node
-
-    def _drop_all_kept(self) -> None:
-        for name in list(self._kept_members):
-            self._drop_kept(name)
 
     def _drop_kept(self, name: str) -> None:
         if self._kept_members.pop(name, None) is not None:
@@ -220,6 +242,8 @@ class Mirror:
     def _put_member(self, node: NodeRecord) -> None:
         self.members[node.name] = node
         self._watched[node.name] += 1
+        if self.keeps:
+            self._returned.add(node.name)
         self._drop_kept(node.name)
 
     def _take_member(self, name: str) -> None:

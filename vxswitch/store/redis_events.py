@@ -161,12 +161,12 @@ class Reader:
         await repair(self._link, self._state, vni, bad_rows, bad_members, bad_groups)
 
     async def _give_up(self) -> None:
-        now = self._state.clock.monotonic()
-        if not self._state.lease.may_give_up(now):
+        state, now = self._state, self._state.clock.monotonic()
+        if not state.lease.may_give_up(now):
             return
-        for mirror in list(self._state.mirrors.values()):
-            for event in mirror.give_up(now):
-                await self._state.emit(event)
+        for mirror in list(state.mirrors.values()):
+            for event in mirror.give_up(now, state.rules.come_back, state.heard):
+                await state.emit(event)
 
     # The logs.
 
