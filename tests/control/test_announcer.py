@@ -366,6 +366,83 @@ async def test_evidence_outlasts_the_stores_absence() -> None:
     assert house.store.calls[0][0].evidence == "garp"
 
 
+# What no frame is behind, and answers that crossed with the log.
+
+
+async def test_what_is_claimed_again_has_no_evidence_until_a_frame_comes() -> None:
+    house = House()
+    house.appear(2)
+    house.appear(1, given=True)
+    await house.flush()
+    for number in (2, 1):
+        house.announcer.announce(VNI, mac(number))
+    await house.flush()
+    assert {one.mac: one.evidence for one in house.store.calls[1]} == {mac(2): "reassert", mac(1): "attach"}
+    house.announcer.announce(VNI, mac(2))
+    house.table.hear(house.host, announcement(2))
+    await house.flush()
+    house.appear(3)
+    house.announcer.announce(VNI, mac(3))
+    await house.flush()
+    house.announcer.announce(VNI, mac(3))
+    house.announcer.announce(VNI, mac(3), seen=True)
+    await house.flush()
+    assert [call[0].evidence for call in house.store.calls[2:]] == ["garp", "frame", "frame"]
+
+
+async def test_what_is_claimed_again_gives_way_to_anothers_claim() -> None:
+    house = House()
+    house.appear(2)
+    await house.flush()
+    house.announcer.announce(VNI, mac(2))
+    assert house.announcer.gives_way(VNI, mac(2))
+    await house.announcer.drained()
+    assert house.announcer.backlog == 0
+    house.appear(3)
+    assert not house.announcer.gives_way(VNI, mac(3)), "a frame came from here: the answer decides"
+
+
+async def test_an_answer_that_crossed_with_the_log_decides_nothing() -> None:
+    house = House()
+    other = Claim(VNI, mac(3), "other", "uid-other", 1, (), (), (), 0.0, 9)
+    house.store.refuses[mac(3)] = ("hold_down", other)
+    ask = house.store.claim
+
+    async def crossed(macs: list[LocalMac]) -> list[ClaimResult]:
+        answers = await ask(macs)
+        assert not any(house.announcer.gives_way(VNI, one.mac) for one in macs)
+        return answers
+
+    house.store.claim = crossed  # type: ignore[method-assign]
+    house.appear(2)
+    house.appear(3)
+    await house.flush()
+    assert house.table.rows[mac(2)].rev is None and house.put_back == []
+    house.store.claim, house.store.refuses = ask, {mac(2): ("moved", other)}  # type: ignore[method-assign]
+    await house.flush()
+    assert [one.evidence for one in house.store.calls[1]] == ["reassert", "reassert"]
+    assert house.put_back == [other] and house.table.rows[mac(3)].rev is not None
+    assert house.announcer.backlog == 0
+
+
+async def test_a_claim_that_nobody_judged_keeps_its_evidence() -> None:
+    house = House()
+    house.store.refuses[mac(2)] = ("no_lease", None)
+    ask = house.store.claim
+
+    async def crossed(macs: list[LocalMac]) -> list[ClaimResult]:
+        house.announcer.crossed(VNI, mac(2))
+        return await ask(macs)
+
+    house.store.claim = crossed  # type: ignore[method-assign]
+    house.appear(2)
+    house.table.hear(house.host, announcement(2))
+    await house.flush()
+    house.store.claim, house.store.refuses = ask, {}  # type: ignore[method-assign]
+    await house.flush()
+    assert [call[0].evidence for call in house.store.calls] == ["garp", "garp"]
+
+
 async def test_a_new_address_is_claimed_and_an_old_one_is_not() -> None:
     house = House()
     house.appear(1, given=True)

@@ -20,18 +20,31 @@ class Announcements:
     """``Announces``: what would be told to the store."""
 
     claimed: list[bytes] = field(default_factory=list)
+    seen: list[bytes] = field(default_factory=list)
     released: list[bytes] = field(default_factory=list)
     lost: list[bytes] = field(default_factory=list)
     under_way: set[bytes] = field(default_factory=set)
+    doubtful: list[bytes] = field(default_factory=list)
+    asked_way: list[bytes] = field(default_factory=list)
 
-    def announce(self, vni: int, mac: bytes) -> None:
+    def announce(self, vni: int, mac: bytes, *, seen: bool = False) -> None:
         self.claimed.append(mac)
+        if seen:
+            self.seen.append(mac)
 
     def release(self, vni: int, mac: bytes) -> None:
         self.released.append(mac)
 
     def moved_away(self, vni: int, mac: bytes) -> None:
         self.lost.append(mac)
+
+    def gives_way(self, vni: int, mac: bytes) -> bool:
+        self.asked_way.append(mac)
+        self.doubtful.append(mac)
+        return not self.pending(vni, mac)
+
+    def crossed(self, vni: int, mac: bytes) -> None:
+        self.doubtful.append(mac)
 
     def pending(self, vni: int, mac: bytes) -> bool:
         return mac in self.under_way
@@ -242,6 +255,45 @@ def test_a_local_mac_stays_while_our_own_claim_is_under_way() -> None:
     assert house.hop() == "local"
 
 
+def test_what_is_read_while_our_own_claim_is_under_way_leaves_its_answer_in_doubt() -> None:
+    house = House()
+    house.members()
+    house.local(rev=12)
+    house.said.under_way.add(MAC)
+    house.hear(Claimed(claim(B, 11)), Claimed(claim(B, 13)), Withdrawn(VNI, MAC, 14))
+    assert house.said.doubtful == [MAC] * 3 and house.said.asked_way == [MAC]
+    assert house.hop() == "local"
+
+
+def test_a_rev_that_a_snapshot_has_come_past_is_of_a_lost_history() -> None:
+    house = House()
+    house.members()
+    house.local(rev=6)
+    house.hear(snapshot(12, claim(B, 4), reason="gen"))
+    assert house.hop() == "b"
+
+
+@pytest.mark.parametrize(("before", "stays"), [(5.0, True), (50.0, False)])
+def test_what_a_failover_lost_is_ours_if_we_had_it_later(before: float, stays: bool) -> None:
+    house = House()
+    house.members()
+    house.local(rev=20)
+    house.hear(snapshot(20, replace(claim(ME, 20), since=20.0), reason="start"))
+    house.hear(snapshot(40, replace(claim(B, 10), since=before), reason="rev"))
+    assert house.hop() == ("local" if stays else "b")
+    assert house.said.seen == ([MAC] if stays else [])
+    house.hear(snapshot(41, claim(B, 10)))
+    assert house.hop() == "b", "it counts once"
+
+
+def test_a_rev_beyond_a_snapshot_of_the_same_history_stays() -> None:
+    house = House()
+    house.members()
+    house.local(rev=8)
+    house.hear(snapshot(6, claim(B, 4)), Claimed(claim(B, 7)))
+    assert house.hop() == "local" and house.table.rows[MAC].rev == 8
+
+
 def test_an_older_claim_does_not_take_a_mac_that_was_confirmed_later() -> None:
     house = House()
     house.members()
@@ -257,6 +309,17 @@ def test_a_refused_claim_puts_the_owners_row_back() -> None:
     house.table.learn(MAC, house.port, 0.0)
     assert house.hop() == "local"
     house.reconciler.put_back(claim(B, 10))
+    assert house.hop() == "b"
+
+
+def test_a_refused_mac_moves_when_its_owner_can_be_reached_whatever_was_confirmed_before() -> None:
+    house = House()
+    house.members(C)
+    house.local(rev=22)
+    house.reconciler.put_back(claim(B, 11))
+    assert house.hop() == "local", "there is nowhere to send to yet"
+    house.hear(Claimed(claim(B, 11)))
+    house.members(B)
     assert house.hop() == "b"
 
 
@@ -402,9 +465,10 @@ def test_a_large_snapshot_goes_in_steps_and_what_was_answered_meanwhile_stands()
     last = rows[-1].mac
     assert rows[0].mac in house.table.rows and last not in house.table.rows
     house.reconciler.put_back(claim(C, 6000, last))
+    house.reconciler.put_back(claim(C, 5, rows[-2].mac))  # earlier than the snapshot's
     assert len(list(steps)) == 1
     assert len(house.table.rows) == len(rows)
-    assert (house.hop(rows[0].mac), house.hop(last)) == ("b", "c")
+    assert (house.hop(rows[0].mac), house.hop(rows[-2].mac), house.hop(last)) == ("b", "b", "c")
     assert len(list(house.reconciler.steps(snapshot(7000)))) == 2
     assert house.table.rows == {}
 

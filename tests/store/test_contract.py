@@ -159,6 +159,15 @@ async def test_a_plain_frame_waits_for_the_hold_down(anywhere: World) -> None:
     assert (await granted(lambda: one.attach(VNI, 7, "frame"))).row is not None
 
 
+async def test_a_claim_without_new_evidence_takes_nothing_from_the_living(anywhere: World) -> None:
+    one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
+    await two.attach(VNI, 7, "garp")
+    refused = await one.attach(VNI, 7, "reassert")
+    assert refused.refused == "moved"
+    assert refused.row is not None and refused.row.node == "two"
+    assert (await one.attach(VNI, 8, "reassert")).refused is None
+
+
 async def test_sticky_rows_do_not_move(anywhere: World) -> None:
     one, two = await anywhere.member("one", VNI), await anywhere.member("two", VNI)
     await one.attach(VNI, 7, flags=("sticky", "gateway"))

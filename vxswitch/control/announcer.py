@@ -10,6 +10,11 @@ advertisement or RARP is claimed as such, ahead of all other wishes. The address
 A port may claim ``CLAIMS_PER_SECOND``; more than that waits in the queue, and other ports' claims pass it. The answer
 to a claim decides: ours, then the row gets its rev; refused, then the owner's row is put back. Nothing of this holds up
 a frame: a MAC forwards locally from its first frame on.
+
+What is claimed because the store has lost it, not because a frame came, says nothing of where the MAC is now and takes
+it from no live node; it is not even asked for once another node's claim is read. In the same way the store is asked
+again about what its log told something else of while our claim was under way (``crossed``): answer and log come by
+different ways, and which of them is later only another answer can tell.
 """
 
 from __future__ import annotations
@@ -85,7 +90,9 @@ class Announcer:
         self.neighbours = Neighbours(fdb, clock=clock, lost=self.announce)
         self._wishes: dict[Key, bool] = {}  # True: claim, False: release
         self._evidence: dict[Key, Evidence] = {}  # of wished claims, where it is more than a frame
+        self._again: set[Key] = set()  # wished claims that no frame is behind: of what the store does not have
         self._flying: set[Key] = set()
+        self._crossed: set[Key] = set()  # of those under way: something else was read of them meanwhile
         self._lost: dict[Key, float] = {}  # until when a MAC that moved away may come back
         self._budgets: dict[Hop, tuple[float, float]] = {}  # tokens left, at this time
         self._wake = asyncio.Event()
@@ -102,13 +109,15 @@ class Announcer:
         table.on_local, table.on_heard = self.on_local, self.on_heard
         for row in table.rows.values():
             if row.hop is not None and row.hop.local:
-                self._wish((table.vni, row.mac), True)
+                self._appeared((table.vni, row.mac))
 
     def on_local(self, table: Table, row: Row, appeared: bool) -> None:
         """``Table.on_local``: a row begins or ceases to stand behind a local port."""
-        self._wish((table.vni, row.mac), appeared)
-        if not appeared:
-            self.fall_back(table.vni, row.mac)
+        if appeared:
+            self._appeared((table.vni, row.mac))
+            return
+        self._wish((table.vni, row.mac), False)
+        self.fall_back(table.vni, row.mac)
 
     def on_heard(self, table: Table, row: Row, said: Said) -> None:
         """``Table.on_heard``: a station behind a local port says who it is.
@@ -116,18 +125,26 @@ class Announcer:
         An announcement is evidence while the MAC is not ours by the store's word: it has come here just now.
         """
         key = (table.vni, row.mac)
-        if said.evidence != "frame" and row.rev is None:
+        if said.evidence != "frame" and (row.rev is None or key in self._again):
             self._evidence[key] = said.evidence
-            self._wish(key, True)
+            self._appeared(key)
         if said.ip is not None and usable(said.ip) and self._is_new(key, row, said.ip):
-            self._wish(key, True)
+            self._appeared(key)
 
     def _is_new(self, key: Key, row: Row, address: bytes) -> bool:
         given = self._given_ips(row)
         return unpack(address) not in given and self.neighbours.heard(key, address, MAX_IPS - len(given))
 
-    def announce(self, vni: int, mac: bytes) -> None:
-        """Claim a MAC (again) that stands behind a local port."""
+    def announce(self, vni: int, mac: bytes, *, seen: bool = False) -> None:
+        """Claim a MAC again that still stands behind a local port. A port that it was given to is evidence enough.
+
+        ``seen``: so is the frame that brought it here, as whoever is said to have it had it before that.
+        """
+        row = self._local_row((vni, mac))
+        if seen:
+            self._again.discard((vni, mac))
+        elif row is not None and not _is_given(row) and not self.pending(vni, mac):
+            self._again.add((vni, mac))
         self._wish((vni, mac), True)
 
     def release(self, vni: int, mac: bytes) -> None:
@@ -156,6 +173,18 @@ class Announcer:
         """A claim of this MAC waits or is under way: its answer will decide who has it."""
         return (vni, mac) in self._flying or self._wishes.get((vni, mac), False)
 
+    def gives_way(self, vni: int, mac: bytes) -> bool:
+        """Another node's claim was read; false: one of ours is still to decide. One that no frame is behind is not."""
+        if (vni, mac) in self._again and (vni, mac) not in self._flying:
+            self._drop((vni, mac))
+        self.crossed(vni, mac)
+        return not self.pending(vni, mac)
+
+    def crossed(self, vni: int, mac: bytes) -> None:
+        """Something else was read of this MAC: an answer that is under way may be older than that."""
+        if (vni, mac) in self._flying:
+            self._crossed.add((vni, mac))
+
     @property
     def backlog(self) -> int:
         """Wishes that the store has not taken yet."""
@@ -172,12 +201,24 @@ class Announcer:
             if row.hop is not None and row.hop.local:
                 yield self._local_mac(vni, row)
 
+    def _appeared(self, key: Key) -> None:
+        """A frame of this MAC came from a local port."""
+        self._again.discard(key)
+        self._wish(key, True)
+
     def _wish(self, key: Key, claim: bool) -> None:
         self._wishes[key] = claim
         if not claim:
             self._evidence.pop(key, None)
+            self._again.discard(key)
         self._idle.clear()
         self._wake.set()
+
+    def _drop(self, key: Key) -> None:
+        del self._wishes[key]
+        self._again.discard(key)
+        if not self._wishes and not self._flying:
+            self._idle.set()
 
     # -- and leave in batches --------------------------------------------------------------------------------------
 
@@ -218,9 +259,11 @@ class Announcer:
             log.error("the store refuses our MACs: %s", error)
         finally:
             self._flying.difference_update(claims, releases)
+            self._crossed.difference_update(claims, releases)
             for key in claims:
                 if key not in self._wishes:
                     self._evidence.pop(key, None)
+                    self._again.discard(key)
             if not self._wishes:
                 self._idle.set()
         return len(claims) + len(releases) - again
@@ -248,6 +291,7 @@ class Announcer:
                 claims.append(key)
             else:
                 self._evidence.pop(key, None)
+                self._again.discard(key)
                 if not claim:
                     releases.append(key)
         return claims, releases
@@ -286,6 +330,9 @@ class Announcer:
 
     def _answered(self, key: Key, result: ClaimResult) -> bool:
         """Do as the store says; true if it wants to be asked again."""
+        if key in self._crossed and result.refused != "no_lease":
+            self._ask_again(key)
+            return False
         if result.refused is None:
             row = self._local_row(key)
             if row is not None and result.row is not None:
@@ -295,10 +342,18 @@ class Announcer:
         if result.refused == "no_lease":  # asked again in a moment: nothing to warn of, and often
             self._wishes.setdefault(key, True)
             return True
-        log.warning("claim of %s in VNI %d refused: %s", format_mac(key[1]), key[0], result.refused)
+        level = logging.INFO if result.refused == "moved" else logging.WARNING
+        log.log(level, "claim of %s in VNI %d refused: %s", format_mac(key[1]), key[0], result.refused)
         if result.row is not None and key not in self._wishes:
             self.put_back(result.row)
         return False
+
+    def _ask_again(self, key: Key) -> None:
+        """An answer that decides nothing. What has been wished meanwhile asks anyway."""
+        if key not in self._wishes:
+            self._evidence.pop(key, None)
+            self._again.add(key)
+            self._wish(key, True)
 
     def _local_row(self, key: Key) -> Row | None:
         table = self._fdb.tables.get(key[0])
@@ -307,9 +362,18 @@ class Announcer:
 
     def _local_mac(self, vni: int, row: Row) -> LocalMac:
         flags = ("sticky",) if row.source == "static" and "sticky" in row.flags else ()
-        evidence = "attach" if row.given or row.source == "static" else self._evidence.get((vni, row.mac), "frame")
         ips = dict.fromkeys((*self._given_ips(row), *self.neighbours.ips(vni, row.mac)))
-        return LocalMac(vni, row.mac, evidence, tuple(ips), flags)
+        return LocalMac(vni, row.mac, self._evidence_of((vni, row.mac), row), tuple(ips), flags)
+
+    def _evidence_of(self, key: Key, row: Row) -> Evidence:
+        if key in self._again:
+            return "reassert"
+        return "attach" if _is_given(row) else self._evidence.get(key, "frame")
 
     def _given_ips(self, row: Row) -> tuple[str, ...]:
         return self.ports.ips(row.hop.id) if row.given and isinstance(row.hop, LocalPort) else ()
+
+
+def _is_given(row: Row) -> bool:
+    """The MAC is where it is by somebody's word, not by a frame's."""
+    return row.given or row.source == "static"

@@ -40,6 +40,7 @@ from vxswitch.model import (
     Withdrawn,
     format_mac,
 )
+from vxswitch.store.mirror import BROKEN_HISTORY
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,10 @@ class Reconciler:
             mirror.rev = max(mirror.rev, claim.rev)
             mirror.answered.add(claim.mac)
             table.bind(claim.mac, pack(claim.ips))
-            if claim.node != self._node or local_row(table, claim.mac) is None:
+            row = local_row(table, claim.mac)
+            if row is not None:
+                row.rev = None  # whatever was confirmed, and in which history, is over
+            if claim.node != self._node or row is None:
                 self._place(mirror, table, claim)
 
     def _claimed(self, mirror: Mirror, table: Table, claim: Claim) -> None:
@@ -180,8 +184,13 @@ class Reconciler:
     def _theirs(self, mirror: Mirror, table: Table, claim: Claim, stale: bool) -> None:
         row = local_row(table, claim.mac)
         if row is not None:
-            newer = row.rev is not None and row.rev > claim.rev
-            if stale or newer or claim.node == self._node or self._announcer.pending(claim.vni, claim.mac):
+            if stale or claim.node == self._node:
+                return
+            ahead = row.rev is not None and row.rev > max(claim.rev, mirror.snapshot)  # the log will come to ours
+            if ahead or claim.mac in mirror.later:
+                self._announcer.crossed(claim.vni, claim.mac)
+                return
+            if not self._announcer.gives_way(claim.vni, claim.mac):
                 return
             log.info("MAC %s of network %s moved away to node %s", format_mac(claim.mac), table.name, claim.node)
             if not row.given:
@@ -218,9 +227,11 @@ class Reconciler:
         """Only what a claim installed goes. A MAC that is here all the same is claimed (again)."""
         row = table.rows.get(mac)
         if row is not None and row.hop is not None and row.hop.local:
-            if not self._announcer.pending(table.vni, mac):
-                row.rev = None if row.rev is not None and rev >= row.rev else row.rev
-                self._announcer.announce(table.vni, mac)
+            if self._announcer.pending(table.vni, mac):
+                self._announcer.crossed(table.vni, mac)
+                return
+            row.rev = None if row.rev is not None and rev >= row.rev else row.rev
+            self._announcer.announce(table.vni, mac)
             return
         if row is not None and row.source == "claimed":
             table.withdraw(mac)
@@ -344,17 +355,21 @@ class Reconciler:
             self.groups.told_all(table.vni, event.groups)
         fresh = {claim.mac: claim for claim in event.rows if claim.uid != self._uid or claim.rev <= event.rev}
         mirror.answered.clear()
+        if event.reason in BROKEN_HISTORY:
+            mirror.compare(fresh, self._uid)
         for number, mac in enumerate([mac for mac in mirror.rows if mac not in fresh], 1):
             self._withdrawn(mirror, table, mac, event.rev)
             if number % SLICE == 0:
                 yield
-        mirror.rev = event.rev
+        mirror.rev = mirror.snapshot = event.rev
         for number, claim in enumerate(fresh.values(), 1):
-            if claim.mac not in mirror.answered:
-                self._accept(mirror, table, claim, stale=claim.rev > event.rev)
+            stale = claim.rev > event.rev
+            if not mirror.overtaken(claim.mac, 0 if stale else claim.rev):
+                self._accept(mirror, table, claim, stale=stale)
             if number % SLICE == 0:
                 yield
-        self._assert_missing(mirror, table)
+        self._assert_missing(mirror, table, event)
+        mirror.later.clear()
         if again:
             self._tell("table.resync", network=table.name, reason=event.reason, rev=event.rev)
 
@@ -366,14 +381,16 @@ class Reconciler:
         for name in moved:
             self._place_all(name)
 
-    def _assert_missing(self, mirror: Mirror, table: Table) -> None:
+    def _assert_missing(self, mirror: Mirror, table: Table, event: Snapshot) -> None:
         """Local MACs that the store does not have under our name."""
         if table.on_local is None:
             return
         for mac, row in table.rows.items():
-            if row.hop is None or not row.hop.local or self._announcer.pending(table.vni, mac):
+            later = mac in mirror.later
+            if row.hop is None or not row.hop.local or (self._announcer.pending(table.vni, mac) and not later):
                 continue
             claim = mirror.rows.get(mac)
             if claim is None or claim.uid != self._uid:
-                row.rev = None
-                self._announcer.announce(table.vni, mac)
+                if row.rev is not None and (row.rev <= event.rev or event.reason in BROKEN_HISTORY):
+                    row.rev = None
+                self._announcer.announce(table.vni, mac, seen=later)

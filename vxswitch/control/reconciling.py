@@ -14,13 +14,17 @@ from vxswitch.model import Claim
 class Mirror:
     """One network as the store has it. ``unplaced``: MACs whose node is no VTEP that we could reach.
 
-    ``answered``: MACs about which the answer to a claim told something later than the snapshot that is being applied.
+    ``snapshot``: the rev of the last one. A rev of ours that it has come past without our row is of a lost history.
+    ``answered``: MACs about which the answer to a claim told something since the last snapshot began to be applied.
+    ``later``: MACs that were ours later than that snapshot, of a store that lost data, has them with another node.
     """
 
     rows: dict[bytes, Claim] = field(default_factory=dict)
     rev: int = 0
+    snapshot: int = 0
     unplaced: set[bytes] = field(default_factory=set)
     answered: set[bytes] = field(default_factory=set)
+    later: set[bytes] = field(default_factory=set)
 
     def overtaken(self, mac: bytes, rev: int) -> bool:
         """The answer to a claim of our own has told something later already.
@@ -29,12 +33,17 @@ class Mirror:
         """
         return mac in self.answered and mac in self.rows and rev < self.rows[mac].rev
 
+    def compare(self, fresh: Mapping[bytes, Claim], uid: str) -> None:
+        """Before a snapshot of a broken history is applied: what was ours (``uid``) later. Revs say nothing of that."""
+        ours = [claim for claim in self.rows.values() if claim.uid == uid and claim.mac in fresh]
+        self.later = {c.mac for c in ours if fresh[c.mac].uid != uid and fresh[c.mac].since < c.since}
+
 
 class Announces(Protocol):
     """What the reconciler asks of the announcer."""
 
-    def announce(self, vni: int, mac: bytes) -> None:
-        """Claim a MAC that stands behind a local port."""
+    def announce(self, vni: int, mac: bytes, *, seen: bool = False) -> None:
+        """Claim a MAC that still stands behind a local port; ``seen``: it came here later than to any other node."""
         ...
 
     def release(self, vni: int, mac: bytes) -> None:
@@ -47,6 +56,14 @@ class Announces(Protocol):
 
     def pending(self, vni: int, mac: bytes) -> bool:
         """A claim or release of the MAC is under way."""
+        ...
+
+    def gives_way(self, vni: int, mac: bytes) -> bool:
+        """Another node's claim was read; false: one of ours is still to decide."""
+        ...
+
+    def crossed(self, vni: int, mac: bytes) -> None:
+        """Something was read of a MAC while a claim of ours is under way: its answer may be the older one."""
         ...
 
 

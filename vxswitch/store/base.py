@@ -26,7 +26,7 @@ from typing import Literal, Protocol
 from vxswitch.model import Claim, Event, LogEntry, NetworkRecord, NodeRecord
 
 StoreState = Literal["up", "degraded", "down", "static"]
-Evidence = Literal["attach", "garp", "na", "rarp", "frame"]
+Evidence = Literal["attach", "garp", "na", "rarp", "frame", "reassert"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class StoreStatus:
 class LocalMac:
     """What a node claims: a MAC behind one of its ports, with the evidence for it.
 
+    "reassert" is no new evidence: the MAC only still stands there. Such a claim takes nothing from another live node.
     ``ips`` are plain addresses; at most 32 of them travel with the row. ``flags``: "sticky", "gateway".
     """
 
@@ -63,7 +64,7 @@ class ClaimResult:
     """The answer to one claim: the row as it stands now, and why it was refused (None = it is ours)."""
 
     row: Claim | None
-    refused: str | None = None  # "no_lease", "fenced", "hold_down", "sticky", "frozen", "full"
+    refused: str | None = None  # "no_lease", "fenced", "hold_down", "moved", "sticky", "frozen", "full"
 
 
 @dataclass(frozen=True, slots=True)
