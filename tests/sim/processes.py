@@ -1,7 +1,7 @@
 """Seeds in a few processes, each replaced after a while: what a thousand dead worlds leave behind goes with it.
 
-A process may die: CPython 3.11 has been seen to fail while it collects the coroutines of killed nodes, which nobody
-ever finishes, once in 50,000 seeds. That is told, with its stack, and what it had not done is done anew, once.
+A process may die: the interpreter, or a library, may fail, too. That is told, with its stack, and what it had not done
+is done anew, once.
 """
 
 from __future__ import annotations
