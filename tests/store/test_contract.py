@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -324,6 +325,24 @@ async def test_after_a_flush_rows_of_the_dead_go_when_they_do_not_come_back(anyw
     anywhere.flush()
     await until(lambda: "gen" in one.table(VNI).snapshots)
     assert one.owners(VNI) == {1: "one", 2: "two"}
+    await until(one.has(VNI, {1: "one"}))
+    assert set(one.table(VNI).members) == {"one"}
+
+
+async def test_after_a_flush_what_a_node_has_stays_while_only_the_store_does_not_hear_it(anywhere: World) -> None:
+    one, two, three = [await anywhere.member(name, VNI) for name in ("one", "two", "three")]
+    for number, node in enumerate((one, two, three), 1):
+        await node.attach(VNI, number)
+    await until(one.has(VNI, {1: "one", 2: "two", 3: "three"}))
+    one.hears.update(("two", "three"))
+    await two.close(leave=False)  # its frames go on, for all that one knows
+    anywhere.flush()
+    three.ports.clear()
+    await three.store.leave(VNI)  # whose news the store loses, or not; it has a lease, and is heard
+    await until(one.has(VNI, {1: "one", 2: "two"}))
+    await asyncio.sleep(FAST.come_back)
+    assert one.owners(VNI) == {1: "one", 2: "two"} and set(one.table(VNI).members) == {"one", "two"}
+    one.hears.clear()
     await until(one.has(VNI, {1: "one"}))
     assert set(one.table(VNI).members) == {"one"}
 

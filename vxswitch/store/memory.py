@@ -262,7 +262,7 @@ class MemoryStore:
 
     def _tell(self) -> None:
         """Who is heard without a lease, how far our tables have come, and what is frozen no more."""
-        self._hub.hear([name for name in self._watched if not self._hub.lives(name) and self._heard(name)])
+        self._hub.hear([name for name in self._watched if self._is_cut_off(name)])
         for vni, (gen, rev) in self._applied.items():
             self._hub.ack(self._node, vni, gen, rev)
         for vni, mirror in list(self._mirrors.items()):
@@ -317,8 +317,11 @@ class MemoryStore:
                     mirror.apply(change)
                     self._queue.put_nowait(change)
         if self._lease.may_give_up(self._clock()):
-            for event in mirror.give_up(self._clock(), self._hub.rules.come_back, self._heard):
+            for event in mirror.give_up(self._clock(), self._hub.rules.come_back, self._is_cut_off):
                 self._queue.put_nowait(event)
+
+    def _is_cut_off(self, name: str) -> bool:
+        return not self._hub.lives(name) and self._heard(name)
 
     def _snapshot(self, mirror: Mirror, reason: str) -> None:
         truth = self._hub.table(mirror.vni).truth

@@ -7,8 +7,8 @@ believed.
 When the store's history broke (it was flushed, or a stale replica was promoted) a snapshot lacks rows whose owners
 only have not come back yet. ``load`` then keeps them: the Snapshot that it returns still has them, with revs beyond
 its own, and ``give_up`` withdraws those that nobody claimed again in time. Whoever has only just come back is given as
-much time again, and whoever is heard all along has lost the store alone. Kept rows are never part of the digest. Pure:
-the clock is handed in.
+much time again, and so is whoever is cut off from the store alone. Kept rows are never part of the digest. Pure: the
+clock is handed in.
 """
 
 from __future__ import annotations
@@ -178,16 +178,16 @@ class Mirror:
         """Whether anything is kept."""
         return bool(self._kept_rows or self._kept_members or self._kept_groups)
 
-    def give_up(self, now: float, patience: float, heard: Callable[[str], bool]) -> list[Event]:
+    def give_up(self, now: float, patience: float, cut_off: Callable[[str], bool]) -> list[Event]:
         """Withdraw what was kept and not claimed again, once its time is over.
 
-        Spared for ``patience`` seconds more: what members have who came back since, and what absent nodes have that
-        are ``heard``.
+        Spared for ``patience`` seconds more: what members have who came back since, and what nodes have that are
+        ``cut_off``: heard, but not by the store.
         """
         if now < self._kept_until or not self.keeps:
             return []
         owners = {row.node for row in self._kept_rows.values()} | self._kept_members.keys() | self._kept_groups.keys()
-        spared = self._returned | {name for name in owners - self.members.keys() if heard(name)}
+        spared = self._returned | {name for name in owners - self.members.keys() if cut_off(name)}
         self._kept_until = now + patience
         self._returned = set()
         macs = [mac for mac, row in self._kept_rows.items() if row.node not in spared]

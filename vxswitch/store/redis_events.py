@@ -164,8 +164,9 @@ class Reader:
         state, now = self._state, self._state.clock.monotonic()
         if not state.lease.may_give_up(now):
             return
+        cut_off = {name for name in state.absent(now) if state.heard(name)}
         for mirror in list(state.mirrors.values()):
-            for event in mirror.give_up(now, state.rules.come_back, state.heard):
+            for event in mirror.give_up(now, state.rules.come_back, cut_off.__contains__):
                 await state.emit(event)
 
     # The logs.
