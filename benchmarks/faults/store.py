@@ -176,5 +176,6 @@ FAULTS = (
         _evict,
         _evict_no_more,
         store_is("degraded", "maxmemory-policy"),
+        within=15.0,  # it is looked at every ten heartbeats, of one second each here
     ),
 )
